@@ -1,0 +1,1 @@
+//! Sans-io formats: OTLP JSON, Logstash JSON lines

@@ -1,0 +1,1 @@
+//! YAML to a typed graph: environment expansion, errors with places, JSON Schema

@@ -1,0 +1,1 @@
+//! Component traits, graph, queues, budget, delivery, shutdown

@@ -1,0 +1,2 @@
+//! The floodway program
+fn main() {}

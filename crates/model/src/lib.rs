@@ -1,0 +1,1 @@
+//! OTLP in wire format: batches, borrowed views, splice, writer, ack tokens

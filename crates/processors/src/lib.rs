@@ -1,0 +1,1 @@
+//! Every synchronous step between a receiver and an exporter queue

@@ -1,0 +1,1 @@
+//! Every way in, one folder each

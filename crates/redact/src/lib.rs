@@ -1,0 +1,1 @@
+//! Detectors and keyed pseudonyms for peer ids
