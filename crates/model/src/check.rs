@@ -1,0 +1,227 @@
+//! The one walk over bytes that came from outside.
+//!
+//! It refuses what no protobuf reader could agree on: truncated values, lengths past the end, groups, wire types that do not
+//! fit the field, nesting past [`MAX_DEPTH`]. It notes what readers could see differently, and [`crate::normalize`] then
+//! rewrites the request so that they cannot: singular fields that stand twice, split embedded messages, over-long
+//! varints, invalid UTF-8. On the way it counts the records.
+//!
+//! Invariant: a request that left here reads the same in every conforming protobuf reader.
+
+use bytes::Bytes;
+
+use crate::descriptor::{FieldDescriptor, Kind, MessageDescriptor};
+use crate::normalize;
+use crate::otlp::request_descriptor;
+use crate::request::Signal;
+use crate::wire::{Field, MAX_DEPTH, Wire, WireError, read_field, read_varint, varint_len};
+
+/// Why bytes are not an OTLP export request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} at byte {offset}: {problem}", path_or_root(.path))]
+pub struct Malformed {
+    /// The fields from the request down to the place: `resource_spans.scope_spans.spans`.
+    pub path: String,
+    /// The offset in the (inflated) request.
+    pub offset: usize,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+fn path_or_root(path: &str) -> &str {
+    if path.is_empty() { "the request" } else { path }
+}
+
+/// What is wrong at a place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not protobuf.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A known field in a layout that its type does not have.
+    #[error("wire type {found:?} does not fit this field; is the request of another signal?")]
+    WireType {
+        /// The layout found.
+        found: Wire,
+    },
+    /// Nested too deep.
+    #[error("messages are nested more than {MAX_DEPTH} deep")]
+    Depth,
+    /// A packed field whose length is no multiple of its element's.
+    #[error("a packed field ends inside an element")]
+    Packed,
+    /// Offsets of edits are 32 bits wide in places.
+    #[error("the request is larger than 4 GiB")]
+    Size,
+}
+
+/// What was mended at receipt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// Strings whose invalid UTF-8 was replaced by U+FFFD.
+    pub invalid_utf8: usize,
+    /// Singular fields that stood more than once in their message.
+    pub duplicates: usize,
+    /// Tags and lengths in more bytes than they need.
+    pub overlong: usize,
+}
+
+impl Repairs {
+    /// Whether the request has to be rewritten.
+    pub fn any(&self) -> bool {
+        self.invalid_utf8 + self.duplicates + self.overlong > 0
+    }
+}
+
+/// Checks `bytes` and mends them where needed: the records, the bytes, what was mended.
+pub(crate) fn receive(signal: Signal, bytes: Bytes) -> Result<(usize, Bytes, Repairs), Malformed> {
+    let descriptor = request_descriptor(signal);
+    let survey = survey(descriptor, &bytes)?;
+    if !survey.repairs.any() {
+        return Ok((survey.records, bytes, survey.repairs));
+    }
+    let mended = normalize::rewrite(descriptor, &bytes);
+    // Merging a split message can change the number of records in it; count what is there now.
+    let records = self::survey(descriptor, &mended)?.records;
+    Ok((records, mended, survey.repairs))
+}
+
+/// What the walk found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Survey {
+    pub(crate) records: usize,
+    pub(crate) repairs: Repairs,
+}
+
+pub(crate) fn survey(descriptor: &'static MessageDescriptor, buf: &[u8]) -> Result<Survey, Malformed> {
+    let mut walk = Walk {
+        buf,
+        survey: Survey::default(),
+    };
+    match walk.message(descriptor, 0, buf.len(), MAX_DEPTH) {
+        Ok(()) => Ok(walk.survey),
+        Err(mut fault) => {
+            fault.path.reverse();
+            Err(Malformed {
+                path: fault.path.join("."),
+                offset: fault.offset,
+                problem: fault.problem,
+            })
+        }
+    }
+}
+
+/// A problem on its way up; each level adds its field's name.
+struct Fault {
+    path: Vec<&'static str>,
+    offset: usize,
+    problem: Problem,
+}
+
+#[cold]
+fn fault(offset: usize, problem: impl Into<Problem>) -> Box<Fault> {
+    Box::new(Fault {
+        path: Vec::new(),
+        offset,
+        problem: problem.into(),
+    })
+}
+
+struct Walk<'a> {
+    buf: &'a [u8],
+    survey: Survey,
+}
+
+impl Walk<'_> {
+    fn message(
+        &mut self,
+        descriptor: &'static MessageDescriptor,
+        mut at: usize,
+        end: usize,
+        depth_left: usize,
+    ) -> Result<(), Box<Fault>> {
+        if depth_left == 0 {
+            return Err(fault(at, Problem::Depth));
+        }
+        self.survey.records += usize::from(descriptor.record);
+        let mut seen = 0u32;
+        while at < end {
+            let field = read_field(self.buf, at, end).map_err(|e| fault(at, e))?;
+            self.note_overlong(&field);
+            if let Some(known) = descriptor.field(field.number) {
+                self.survey.repairs.duplicates += usize::from(seen & known.slot != 0);
+                seen |= known.slot;
+                self.value(known, &field, depth_left).map_err(|mut f| {
+                    f.path.push(known.name);
+                    f
+                })?;
+            }
+            at = field.end;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn value(
+        &mut self,
+        known: &'static FieldDescriptor,
+        field: &Field,
+        depth_left: usize,
+    ) -> Result<(), Box<Fault>> {
+        match (known.kind, field.wire) {
+            (Kind::Message(inner), Wire::Len) => self.message(inner, field.body, field.end, depth_left - 1),
+            (Kind::String, Wire::Len) => {
+                let text = &self.buf[field.body_range()];
+                self.survey.repairs.invalid_utf8 += usize::from(!is_utf8(text));
+                Ok(())
+            }
+            (Kind::Bytes, Wire::Len) => Ok(()),
+            (kind, wire) if kind.wire() == wire => Ok(()),
+            (kind, Wire::Len) if known.repeated && kind.wire() != Wire::Len => self.packed(kind, field),
+            (_, found) => Err(fault(field.start, Problem::WireType { found })),
+        }
+    }
+
+    fn packed(&self, kind: Kind, field: &Field) -> Result<(), Box<Fault>> {
+        let width = match kind.wire() {
+            Wire::Fixed64 => 8,
+            Wire::Fixed32 => 4,
+            _ => {
+                let body = &self.buf[..field.end];
+                let mut at = field.body;
+                while at < field.end {
+                    at = read_varint(body, at).map_err(|e| fault(at, e))?.1;
+                }
+                return Ok(());
+            }
+        };
+        if (field.end - field.body).is_multiple_of(width) {
+            Ok(())
+        } else {
+            Err(fault(field.start, Problem::Packed))
+        }
+    }
+
+    /// Over-long tags and lengths are legal but readers and search patterns may disagree on them.
+    #[inline]
+    fn note_overlong(&mut self, field: &Field) {
+        let tag_len = field.prefix - field.start;
+        let tag_overlong = tag_len > 1 && tag_len != varint_len(u64::from(field.number) << 3);
+        let length_overlong = field.body - field.prefix > 1
+            && field.body - field.prefix != varint_len((field.end - field.body) as u64);
+        self.survey.repairs.overlong += usize::from(tag_overlong | length_overlong);
+    }
+}
+
+/// Most strings are short and ASCII: eight bytes at a time, and the library for the rest.
+#[inline]
+fn is_utf8(text: &[u8]) -> bool {
+    if text.len() >= 64 {
+        return simdutf8::basic::from_utf8(text).is_ok();
+    }
+    let (chunks, rest) = text.as_chunks::<8>();
+    let mut high = rest.iter().fold(0, |high, byte| high | byte);
+    for chunk in chunks {
+        high |= (u64::from_ne_bytes(*chunk) >> 7 & 0x0101_0101_0101_0101 != 0) as u8 * 0x80;
+    }
+    high < 0x80 || simdutf8::basic::from_utf8(text).is_ok()
+}

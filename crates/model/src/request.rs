@@ -1,0 +1,94 @@
+//! A checked OTLP export request in wire format.
+//!
+//! Invariant: the bytes of a [`Request`] are well-formed protobuf of their signal's export request, nested at most
+//! [`crate::wire::MAX_DEPTH`] deep, every string valid UTF-8, and no singular field stands twice. Readers rely on it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use crate::check::{Malformed, Repairs};
+use crate::splice::Splice;
+
+/// A kind of telemetry.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// Spans: `ExportTraceServiceRequest`.
+    Traces,
+    /// Log records: `ExportLogsServiceRequest`.
+    Logs,
+    /// Data points: `ExportMetricsServiceRequest`.
+    Metrics,
+}
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// `traces`, `logs` or `metrics`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// The bytes of one OTLP export request, checked. Clones share them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    signal: Signal,
+    items: usize,
+    bytes: Bytes,
+}
+
+impl Request {
+    /// Checks bytes that came from outside and mends what can be mended: invalid UTF-8 is replaced, singular fields that
+    /// stand twice are merged as protobuf says, over-long varints are shortened. What cannot be mended is refused.
+    pub fn receive(signal: Signal, bytes: Bytes) -> Result<(Self, Repairs), Malformed> {
+        let (items, bytes, repairs) = crate::check::receive(signal, bytes)?;
+        Ok((Self { signal, items, bytes }, repairs))
+    }
+
+    /// The request that our own writer built, with `items` records. Trusted; debug builds check it.
+    pub fn written(signal: Signal, items: usize, writer: crate::Writer) -> Self {
+        let bytes = writer.finish();
+        debug_assert_eq!(
+            crate::check::survey(crate::otlp::request_descriptor(signal), &bytes).map(|s| s.records),
+            Ok(items)
+        );
+        Self { signal, items, bytes }
+    }
+
+    /// Applies the edits of `splice`, after which `items` records are left.
+    pub fn spliced(self, splice: &Splice, items: usize) -> Self {
+        Self {
+            signal: self.signal,
+            items,
+            bytes: splice.apply(self.bytes),
+        }
+    }
+
+    /// The kind of telemetry.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Spans, log records or data points in it.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The protobuf bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Takes the protobuf bytes.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
