@@ -1,1 +1,42 @@
-//! Component traits, graph, queues, budget, delivery, shutdown
+//! What stands between a receiver and an exporter: component traits, the graph, the memory budget, queues, delivery, shutdown.
+//!
+//! ```text
+//! receiver task: Permit::grow -> Request::receive -> Inlet::send -> processors (sync) -> Slot::push
+//!                                                                                           |
+//! exporter worker:  Exporter::export <- merge what waits <- Queue (lock-free, bounded) <----+
+//! ```
+//!
+//! Invariants:
+//! - No lock is taken and nothing is awaited between a receiver's `send` and the exporter's queue.
+//! - For a pipeline with one exporter, `accepted = delivered + dropped + buffered`, in records, at all times. See [`metrics`].
+//! - Nothing in this crate names a component, a protocol or a file format.
+//!
+//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], the dead-letter queue and
+//! the circuit breaker are verdicts of the delivery loop, and reload swaps what stands behind an [`inlet::Inlet`].
+
+pub mod budget;
+pub mod component;
+pub mod delivery;
+pub mod graph;
+pub mod health;
+pub mod inlet;
+pub mod metrics;
+mod panics;
+pub mod queue;
+pub mod running;
+pub mod shutdown;
+pub mod testing;
+
+pub use self::metrics::{ComponentKind, ComponentMetrics, describe_all};
+pub use budget::{Budget, BudgetFull, Permit};
+pub use component::{
+    AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim,
+    ExportError, Exported, Exporter, ExporterConfig, ExporterFactory, ProcessError, Processor,
+    ProcessorConfig, ProcessorFactory, Receiver, ReceiverConfig, ReceiverContext, ReceiverFactory, Serving,
+};
+pub use delivery::{DeliverySettings, OnFull, QueueSettings, RetrySettings};
+pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};
+pub use health::{ComponentStatus, QueueFill, State, Status};
+pub use inlet::{Entered, Inlet, Refusal};
+pub use running::{DrainReport, Monitor, Running};
+pub use shutdown::{Shutdown, ShutdownTrigger};

@@ -1,0 +1,418 @@
+//! The one delivery loop that all exporters share: take what waits, send it, retry it, settle it.
+//!
+//! ```text
+//! Queue::fill -> export -> yes ------------------------------> delivered (partial success: the rest is dropped, counted)
+//!                  ^  |--> retryable -> wait (backoff, hint) -'  until max_elapsed_ms -> dropped, nacked
+//!                  '----------------------'
+//!                     '--> permanent: one request -> dropped, rejected; several merged -> each of them alone, once more
+//! ```
+//!
+//! Each exporter has `concurrency` workers. A worker holds one batch at a time, and what piles up while all are busy is merged
+//! by the next one that is free: batching follows the load and needs no timer.
+//!
+//! Invariant: a worker never ends while its queue may still hold a request, save at the shutdown deadline; an exporter that
+//! panics costs the request, not the worker.
+//!
+//! It does not keep order, does not know what destinations are, and does not write to disk. A dead-letter queue takes the
+//! place of "dropped" here; a circuit breaker stands before `attempt`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+use model::Request;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::component::{BuildError, ExportError, Exported, Exporter};
+use crate::health::Health;
+use crate::metrics::names;
+use crate::panics::{Panicked, guard_future};
+use crate::queue::{Batch, Blame, Queue, Ticket};
+
+/// The longest that a destination's own hint may make us wait.
+const LONGEST_HINT: Duration = Duration::from_secs(300);
+
+/// How the queue before an exporter and its delivery loop behave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliverySettings {
+    /// The queue in front of the exporter.
+    pub queue: QueueSettings,
+    /// What happens when sending fails.
+    pub retry: RetrySettings,
+}
+
+/// The queue in front of an exporter, and how it is emptied.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// Most bytes waiting or in flight. Default 33554432 (32 MiB).
+    #[schemars(range(min = 1))]
+    pub max_bytes: usize,
+    /// Most requests waiting or in flight. Default 4096. At most 1048576.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub max_requests: usize,
+    /// What a full queue does with the next request. Default `refuse`.
+    pub on_full: OnFull,
+    /// Requests sent at the same time. Default 4. At most 256.
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrency: usize,
+    /// Requests that wait are merged into one of at most this many bytes; 0 merges nothing. Default 1048576 (1 MiB).
+    pub max_request_bytes: usize,
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFull {
+    /// The sender is told to wait and try again; nothing is lost, and with fan-out no other exporter gets the request either.
+    #[default]
+    Refuse,
+    /// The request is dropped for this exporter alone and counted with reason `queue_full`; the sender is told yes.
+    Drop,
+}
+
+/// What happens when sending fails for a reason that may pass.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetrySettings {
+    /// The wait before the second attempt is a random part of this; it doubles with each attempt. Milliseconds, default 100.
+    pub initial_backoff_ms: u64,
+    /// The wait grows up to this. Milliseconds, default 30000.
+    pub max_backoff_ms: u64,
+    /// Give up on a request this long after its first attempt: it is dropped and counted with reason `retries_exhausted`.
+    /// Milliseconds; default none: retry for ever, and let the full queue tell the senders to wait.
+    pub max_elapsed_ms: Option<u64>,
+    /// One attempt may take this long. Milliseconds, default 10000.
+    #[schemars(range(min = 1))]
+    pub timeout_ms: u64,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: 32 << 20,
+            max_requests: 4096,
+            on_full: OnFull::Refuse,
+            concurrency: 4,
+            max_request_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            initial_backoff_ms: 100,
+            max_backoff_ms: 30_000,
+            max_elapsed_ms: None,
+            timeout_ms: 10_000,
+        }
+    }
+}
+
+impl DeliverySettings {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// The setting that cannot work, and what it may be.
+    pub fn check(&self) -> Result<(), BuildError> {
+        let QueueSettings {
+            max_bytes,
+            max_requests,
+            concurrency,
+            ..
+        } = self.queue;
+        let RetrySettings {
+            initial_backoff_ms,
+            max_backoff_ms,
+            timeout_ms,
+            ..
+        } = self.retry;
+        if max_bytes == 0 {
+            return Err(BuildError::new(
+                "queue.max_bytes is 0: nothing could ever be sent; 33554432 is the default",
+            ));
+        }
+        if !(1..=1 << 20).contains(&max_requests) {
+            return Err(BuildError::new(format!(
+                "queue.max_requests is {max_requests}: it must be 1 to 1048576"
+            )));
+        }
+        if !(1..=256).contains(&concurrency) {
+            return Err(BuildError::new(format!(
+                "queue.concurrency is {concurrency}: it must be 1 to 256"
+            )));
+        }
+        if timeout_ms == 0 {
+            return Err(BuildError::new(
+                "retry.timeout_ms is 0: every attempt would fail; 10000 is the default",
+            ));
+        }
+        if initial_backoff_ms > max_backoff_ms {
+            return Err(BuildError::new(format!(
+                "retry.initial_backoff_ms ({initial_backoff_ms}) is more than retry.max_backoff_ms ({max_backoff_ms}): \
+                 swap them or raise the latter"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl RetrySettings {
+    /// How long to wait after failure number `failures` (the first is 0): exponential with full jitter, `random` choosing the
+    /// part, but no less than the destination asked for.
+    fn delay(&self, failures: u32, hint: Option<Duration>, random: u64) -> Duration {
+        let doubled = self
+            .initial_backoff_ms
+            .saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX));
+        let most = u128::from(doubled.min(self.max_backoff_ms)) * 1_000_000;
+        let part = (most * u128::from(random)) >> 64;
+        let backoff = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
+        backoff.max(hint.unwrap_or_default().min(LONGEST_HINT))
+    }
+}
+
+/// Why a batch was given up on.
+struct GaveUp {
+    reason: &'static str,
+    message: String,
+    blame: Blame,
+}
+
+/// One of the workers that empty an exporter's queue.
+pub(crate) struct Worker {
+    exporter: Arc<dyn Exporter>,
+    queue: Arc<Queue>,
+    health: Arc<Health>,
+    settings: DeliverySettings,
+    duration: Histogram,
+    retries: Counter,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        exporter: Arc<dyn Exporter>,
+        queue: Arc<Queue>,
+        health: Arc<Health>,
+        settings: DeliverySettings,
+    ) -> Self {
+        let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
+        let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
+        Self {
+            exporter,
+            queue,
+            health,
+            settings,
+            duration,
+            retries,
+        }
+    }
+
+    /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
+    pub(crate) async fn run(self) {
+        let mut batch = Batch::default();
+        while self.next(&mut batch).await {
+            self.deliver(&mut batch).await;
+            batch.requests.clear();
+        }
+    }
+
+    async fn next(&self, batch: &mut Batch) -> bool {
+        loop {
+            let changed = self.queue.changed();
+            if self.queue.fill(batch, self.settings.queue.max_request_bytes) {
+                return true;
+            }
+            if self.queue.is_drained() {
+                return false;
+            }
+            changed.await;
+        }
+    }
+
+    async fn deliver(&self, batch: &mut Batch) {
+        match self.send(&batch.requests).await {
+            Ok(exported) => self.settle(batch.tickets.drain(..), exported),
+            Err(gave_up) if gave_up.blame == Blame::Rejected && batch.tickets.len() > 1 => {
+                tracing::debug!(
+                    exporter = self.queue.metrics().id(),
+                    requests = batch.tickets.len(),
+                    "refused when merged ({}); sending each alone",
+                    gave_up.message
+                );
+                self.deliver_each(batch).await;
+            }
+            Err(gave_up) => self.give_up(batch.tickets.drain(..), &gave_up),
+        }
+    }
+
+    /// Sends the requests of a refused batch one by one, so that a bad one does not cost its neighbours.
+    async fn deliver_each(&self, batch: &mut Batch) {
+        // From the back, so that a ticket leaves the batch only when its verdict is there: a deadline finds the others in it.
+        while let (Some(request), false) = (batch.requests.pop(), batch.tickets.is_empty()) {
+            let sent = self.send(std::slice::from_ref(&request)).await;
+            let ticket = batch.tickets.pop();
+            match sent {
+                Ok(exported) => self.settle(ticket, exported),
+                Err(gave_up) => self.give_up(ticket, &gave_up),
+            }
+        }
+    }
+
+    /// Sends until there is a verdict.
+    async fn send(&self, requests: &[Request]) -> Result<Exported, GaveUp> {
+        let retry = &self.settings.retry;
+        let started = Instant::now();
+        let mut failures = 0;
+        loop {
+            let (message, hint) = match self.attempt(requests).await {
+                Ok(exported) => {
+                    self.health.succeeded(self.queue.metrics());
+                    return Ok(exported);
+                }
+                Err(ExportError::Permanent { reason, message }) => {
+                    return Err(GaveUp {
+                        reason,
+                        message,
+                        blame: Blame::Rejected,
+                    });
+                }
+                Err(ExportError::Retryable { message, retry_after }) => (message, retry_after),
+            };
+            self.health.failed(self.queue.metrics(), &message);
+            let delay = retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX));
+            if let Some(most) = retry.max_elapsed_ms
+                && started.elapsed() + delay > Duration::from_millis(most)
+            {
+                return Err(GaveUp {
+                    reason: "retries_exhausted",
+                    message,
+                    blame: Blame::Nacked,
+                });
+            }
+            sleep(delay).await;
+            failures = failures.saturating_add(1);
+            self.retries.increment(1);
+        }
+    }
+
+    async fn attempt(&self, requests: &[Request]) -> Result<Exported, ExportError> {
+        let started = Instant::now();
+        let limit = Duration::from_millis(self.settings.retry.timeout_ms);
+        let result = timeout(limit, guard_future(|| self.exporter.export(requests))).await;
+        self.duration.record(started.elapsed().as_secs_f64());
+        match result {
+            Ok(Ok(result)) => result,
+            Ok(Err(Panicked)) => Err(ExportError::Permanent {
+                reason: "exporter_panic",
+                message: "the exporter panicked; this is a bug, please report it".to_owned(),
+            }),
+            Err(_) => Err(ExportError::Retryable {
+                message: format!("no answer within {} ms (retry.timeout_ms)", limit.as_millis()),
+                retry_after: None,
+            }),
+        }
+    }
+
+    fn settle(&self, tickets: impl IntoIterator<Item = Ticket>, exported: Exported) {
+        let mut rejected = exported.rejected_items;
+        if rejected > 0 {
+            self.health.dropped(
+                self.queue.metrics(),
+                rejected,
+                "rejected_by_destination",
+                &exported.message,
+            );
+        }
+        for ticket in tickets {
+            // Nobody says whose records they were, and for the sum it does not matter.
+            let share = rejected.min(ticket.items());
+            rejected -= share;
+            ticket.delivered(share);
+        }
+    }
+
+    fn give_up(&self, tickets: impl IntoIterator<Item = Ticket>, gave_up: &GaveUp) {
+        // A destination that refuses everything (wrong credentials, say) is not well, though it answers.
+        if gave_up.blame == Blame::Rejected {
+            self.health.failed(self.queue.metrics(), &gave_up.message);
+        }
+        for ticket in tickets {
+            self.health.dropped(
+                self.queue.metrics(),
+                ticket.items(),
+                gave_up.reason,
+                &gave_up.message,
+            );
+            ticket.dropped(gave_up.reason, gave_up.blame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit() {
+        let retry = RetrySettings {
+            initial_backoff_ms: 100,
+            max_backoff_ms: 1000,
+            ..Default::default()
+        };
+        let most: Vec<_> = (0..6)
+            .map(|n| retry.delay(n, None, u64::MAX).as_millis())
+            .collect();
+        assert_eq!(most, [99, 199, 399, 799, 999, 999]);
+        assert!(retry.delay(200, None, u64::MAX) <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn jitter_is_full() {
+        let retry = RetrySettings::default();
+        assert_eq!(retry.delay(3, None, 0), Duration::ZERO);
+        assert_eq!(retry.delay(0, None, 1 << 63), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_hint_is_honoured_within_reason() {
+        let retry = RetrySettings::default();
+        assert_eq!(
+            retry.delay(0, Some(Duration::from_secs(7)), 5),
+            Duration::from_secs(7)
+        );
+        assert!(retry.delay(9, Some(Duration::from_millis(1)), u64::MAX) > Duration::from_secs(29));
+        assert_eq!(
+            retry.delay(0, Some(Duration::from_secs(1 << 40)), 0),
+            LONGEST_HINT
+        );
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        let refused = |change: fn(&mut DeliverySettings)| {
+            let mut settings = DeliverySettings::default();
+            settings.check().unwrap();
+            change(&mut settings);
+            settings.check().unwrap_err().message
+        };
+        assert!(refused(|s| s.queue.max_bytes = 0).contains("queue.max_bytes"));
+        assert!(refused(|s| s.queue.max_requests = 0).contains("queue.max_requests"));
+        assert!(refused(|s| s.queue.concurrency = 257).contains("1 to 256"));
+        assert!(refused(|s| s.retry.timeout_ms = 0).contains("timeout_ms"));
+        assert!(refused(|s| s.retry.initial_backoff_ms = 60_000).contains("max_backoff_ms"));
+    }
+
+    #[test]
+    fn settings_read_from_text_and_unknown_ones_are_refused() {
+        let text = r#"{"queue":{"on_full":"drop","concurrency":1},"retry":{"max_elapsed_ms":5}}"#;
+        let settings: DeliverySettings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings.queue.on_full, OnFull::Drop);
+        assert_eq!(settings.queue.max_requests, 4096);
+        assert_eq!(settings.retry.max_elapsed_ms, Some(5));
+        assert!(serde_json::from_str::<DeliverySettings>(r#"{"queue":{"size":1}}"#).is_err());
+    }
+}

@@ -1,0 +1,406 @@
+//! The door of the graph: what a receiver hands its requests to.
+//!
+//! ```text
+//! send: find the pipelines -> reserve in every queue -> count as accepted -> run processors -> push to every queue -> answer
+//!             |                      |                                          |
+//!        no_pipeline            queue_full ...                      processor error: dropped, counted, refused for good
+//! ```
+//!
+//! Room is reserved *before* the processors run: an overloaded engine refuses without having worked, and a request that is
+//! refused has not been counted by any processor, so that a sender's second try counts once.
+//!
+//! Invariants:
+//! - A request enters every queue of every pipeline or none; a sender that is told to try again makes no duplicates.
+//! - With `ack: received` the answer is known without an await, a lock, or an allocation beyond what the bytes need.
+//!
+//! It does not read sockets and does not know what a processor does. Reload will swap [`Door::routes`] as a whole, which is
+//! why nothing of it is copied into an [`Inlet`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Ack, AckMode, AckWaiter, Request, Signal, Verdict};
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use crate::budget::{Budget, BudgetFull, Permit, PermitShare};
+use crate::component::Processor;
+use crate::delivery::OnFull;
+use crate::metrics::ComponentMetrics;
+use crate::panics::{Panicked, guard};
+use crate::queue::{NoRoom, Queue, Slot};
+
+/// When a sender that was turned away for want of room should come again.
+const RETRY_HINT: Duration = Duration::from_secs(1);
+
+/// Where a receiver hands its requests to. Cheap to clone; clones are the same door.
+#[derive(Clone)]
+pub struct Inlet {
+    door: Arc<Door>,
+}
+
+/// What stands behind an inlet.
+pub(crate) struct Door {
+    pub(crate) ack: AckMode,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: ComponentMetrics,
+    pub(crate) routes: Routes,
+}
+
+/// The pipelines that a receiver feeds, by signal.
+#[derive(Default)]
+pub(crate) struct Routes {
+    pub(crate) by_signal: [Vec<Arc<Pipeline>>; 3],
+    /// What there is for the receiver, for the error that says that there is nothing for this signal.
+    pub(crate) description: String,
+}
+
+/// Processors in their order, and the queues at the end.
+pub(crate) struct Pipeline {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) outlets: Vec<Arc<Queue>>,
+}
+
+/// A processor as it stands in a pipeline.
+pub(crate) struct Step {
+    pub(crate) processor: Box<dyn Processor>,
+    pub(crate) metrics: ComponentMetrics,
+}
+
+/// Why a request was not taken, for the receiver to tell its sender in the protocol's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// True when sending the same request again may help.
+    pub retryable: bool,
+    /// When to send it again.
+    pub retry_after: Option<Duration>,
+    /// A short fixed name: `budget_full`, `queue_full`, `too_large`, `shutting_down`, `no_pipeline`, `not_delivered`,
+    /// `rejected`, or the reason that a processor gave.
+    pub reason: &'static str,
+    /// For the sender; holds no data of the request.
+    pub message: String,
+}
+
+impl Refusal {
+    fn retry(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            retryable: true,
+            retry_after: Some(RETRY_HINT),
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            retryable: false,
+            retry_after: None,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<BudgetFull> for Refusal {
+    fn from(full: BudgetFull) -> Self {
+        if full.retryable() {
+            Self::retry("budget_full", full.to_string())
+        } else {
+            Self::permanent("too_large", full.to_string())
+        }
+    }
+}
+
+/// A request that stands in the queues; its sender may have to wait for more.
+#[must_use = "with `ack: delivered` the sender must not be told yes before `settled` says so"]
+#[derive(Debug)]
+pub struct Entered {
+    waiter: Option<AckWaiter>,
+}
+
+impl Entered {
+    /// True when the sender can be told yes at once.
+    pub fn is_settled(&self) -> bool {
+        self.waiter.is_none()
+    }
+
+    /// Waits until the stage that the receiver's `ack` names is reached.
+    ///
+    /// # Errors
+    /// A destination refused the request for good, or a branch gave up on it.
+    pub async fn settled(self) -> Result<(), Refusal> {
+        let Some(waiter) = self.waiter else { return Ok(()) };
+        match waiter.await {
+            Verdict::Acked => Ok(()),
+            Verdict::Rejected => Err(Refusal::permanent(
+                "rejected",
+                "a destination refused the request for good; Floodway's log says which and why",
+            )),
+            Verdict::Nacked => Err(Refusal::retry(
+                "not_delivered",
+                "the request could not be delivered everywhere; send it again",
+            )),
+        }
+    }
+}
+
+impl fmt::Debug for Inlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inlet({})", self.door.metrics.id())
+    }
+}
+
+impl Inlet {
+    pub(crate) fn new(door: Door) -> Self {
+        Self { door: Arc::new(door) }
+    }
+
+    /// An empty permit of the process's memory budget. Grow it before reading or inflating bytes.
+    pub fn permit(&self) -> Permit {
+        self.door.budget.permit()
+    }
+
+    /// True when a pipeline takes this signal from this receiver.
+    pub fn accepts(&self, signal: Signal) -> bool {
+        !self.door.routes.by_signal[signal as usize].is_empty()
+    }
+
+    /// When this receiver's senders are answered.
+    pub fn ack_mode(&self) -> AckMode {
+        self.door.ack
+    }
+
+    /// Hands over a request and waits for what the receiver's `ack` asks for: [`Inlet::enter`], then [`Entered::settled`].
+    /// With `ack: received` it never waits.
+    ///
+    /// # Errors
+    /// What to tell the sender. A retryable refusal left nothing behind, save after `not_delivered`.
+    pub async fn send(&self, request: Request, permit: Permit) -> Result<(), Refusal> {
+        self.enter(request, permit)?.settled().await
+    }
+
+    /// Runs the processors and puts the request in every exporter's queue, without waiting for anything. For receivers that
+    /// are not async, or that answer many requests together.
+    ///
+    /// `permit` holds the request's bytes; what it holds beyond them is given back here. A request of which no record is left
+    /// counts as delivered.
+    ///
+    /// # Errors
+    /// What to tell the sender. Nothing entered any queue.
+    pub fn enter(&self, request: Request, permit: Permit) -> Result<Entered, Refusal> {
+        let door = &*self.door;
+        let (signal, items) = (request.signal(), request.items() as u64);
+        let pipelines = &door.routes.by_signal[signal as usize][..];
+        if pipelines.is_empty() {
+            return Err(door.refuse(items, door.no_pipeline(signal)));
+        }
+        if items == 0 {
+            return Ok(Entered { waiter: None });
+        }
+        let slots = reserve(pipelines, request.bytes().len(), items)
+            .map_err(|refusal| door.refuse(items, refusal))?;
+        door.metrics.accepted(signal, items);
+        let results = process(pipelines, request)?;
+        Ok(Entered {
+            waiter: place(door.ack, pipelines, slots, results, permit),
+        })
+    }
+}
+
+impl Door {
+    fn refuse(&self, items: u64, refusal: Refusal) -> Refusal {
+        self.metrics.refused(refusal.reason, items);
+        refusal
+    }
+
+    fn no_pipeline(&self, signal: Signal) -> Refusal {
+        let message = format!(
+            "no pipeline takes {} from receiver {}: {}",
+            signal.name(),
+            self.metrics.id(),
+            self.routes.description
+        );
+        Refusal::permanent("no_pipeline", message)
+    }
+}
+
+/// One entry an outlet, pipeline by pipeline; an error stands for a queue that drops what it has no room for.
+type Slots = SmallVec<[Result<Slot, NoRoom>; 4]>;
+/// One entry a pipeline; none when no record was left.
+type Results = SmallVec<[Option<Request>; 2]>;
+
+fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Refusal> {
+    let mut slots = Slots::new();
+    for queue in pipelines.iter().flat_map(|pipeline| &pipeline.outlets) {
+        let slot = queue.reserve(bytes, items);
+        match &slot {
+            Err(NoRoom::Closed) => {
+                return Err(Refusal::retry(
+                    "shutting_down",
+                    "Floodway is stopping; send it again",
+                ));
+            }
+            Err(no_room) if queue.on_full() == OnFull::Refuse => {
+                return Err(no_room_refusal(queue, bytes, *no_room));
+            }
+            _ => slots.push(slot),
+        }
+    }
+    Ok(slots)
+}
+
+#[cold]
+fn no_room_refusal(queue: &Queue, bytes: usize, no_room: NoRoom) -> Refusal {
+    let exporter = queue.metrics().id();
+    if no_room == NoRoom::TooLarge {
+        let limit = queue.limit_bytes();
+        return Refusal::permanent(
+            "too_large",
+            format!(
+                "the request holds {bytes} bytes, the queue of exporter {exporter} takes {limit}: send smaller requests or \
+                 raise queue.max_bytes"
+            ),
+        );
+    }
+    Refusal::retry(
+        "queue_full",
+        format!("the queue of exporter {exporter} is full; send it again later"),
+    )
+}
+
+fn process(pipelines: &[Arc<Pipeline>], request: Request) -> Result<Results, Refusal> {
+    let mut results = Results::new();
+    let mut request = Some(request);
+    for (n, pipeline) in pipelines.iter().enumerate() {
+        // The last one gets the bytes unshared, so that it may change them in place.
+        let own = if n + 1 == pipelines.len() {
+            request.take()
+        } else {
+            request.clone()
+        };
+        let result = own.map_or(Ok(None), |own| pipeline.process(own))?;
+        results.push(result);
+    }
+    Ok(results)
+}
+
+impl Pipeline {
+    fn process(&self, mut request: Request) -> Result<Option<Request>, Refusal> {
+        for step in &self.steps {
+            let items = request.items() as u64;
+            let outcome = guard(|| step.processor.process(request));
+            request = match outcome {
+                Ok(Ok(Some(left))) if left.items() > 0 => left,
+                Ok(Ok(_)) => return Ok(None),
+                Ok(Err(error)) => return Err(step.refuse(items, error.reason, &error.message)),
+                Err(Panicked) => {
+                    return Err(step.refuse(
+                        items,
+                        "processor_panic",
+                        "it panicked; this is a bug, please report it",
+                    ));
+                }
+            };
+        }
+        Ok(Some(request))
+    }
+}
+
+impl Step {
+    #[cold]
+    fn refuse(&self, items: u64, reason: &'static str, message: &str) -> Refusal {
+        self.metrics.dropped(reason, items);
+        let id = self.metrics.id();
+        tracing::debug!(processor = id, reason, items, "request refused: {message}");
+        Refusal::permanent(reason, format!("processor {id} refused the request: {message}"))
+    }
+}
+
+/// Puts every result in its pipeline's queues. Returns what to wait for.
+fn place(
+    mode: AckMode,
+    pipelines: &[Arc<Pipeline>],
+    slots: Slots,
+    results: Results,
+    mut permit: Permit,
+) -> Option<AckWaiter> {
+    permit.resize(distinct_bytes(&results));
+    let branches = pipelines
+        .iter()
+        .zip(&results)
+        .filter(|(_, result)| result.is_some());
+    let mut permits = Permits::new(permit, branches.map(|(pipeline, _)| pipeline.outlets.len()).sum());
+    let (ack, waiter) = match mode {
+        AckMode::Received => (None, None),
+        AckMode::Durable | AckMode::Delivered => {
+            let (ack, waiter) = Ack::new(mode);
+            (Some(ack), Some(waiter))
+        }
+    };
+    let entered = Instant::now();
+    let mut slots = slots.into_iter();
+    for (pipeline, result) in pipelines.iter().zip(results) {
+        let mut request = result;
+        for (n, queue) in pipeline.outlets.iter().enumerate() {
+            let last = n + 1 == pipeline.outlets.len();
+            let own = if last { request.take() } else { request.clone() };
+            match (slots.next(), own) {
+                (Some(Ok(slot)), Some(own)) => slot.push(own, permits.next(), ack.clone(), entered),
+                (Some(Err(no_room)), Some(own)) => {
+                    let reason = if no_room == NoRoom::TooLarge {
+                        "too_large"
+                    } else {
+                        "queue_full"
+                    };
+                    queue.metrics().dropped(reason, own.items() as u64);
+                }
+                // No record was left: the slot gives its room back.
+                _ => {}
+            }
+        }
+    }
+    // The token that the branches were cloned from has nothing to wait for.
+    if let Some(ack) = ack {
+        ack.reached(model::Stage::Delivered);
+    }
+    waiter
+}
+
+/// Bytes of the results, counting those once that pipelines share since neither changed them.
+fn distinct_bytes(results: &Results) -> usize {
+    let bytes = |result: &Option<Request>| {
+        result
+            .as_ref()
+            .map_or((std::ptr::null(), 0), |r| (r.bytes().as_ptr(), r.bytes().len()))
+    };
+    let counted = results
+        .iter()
+        .enumerate()
+        .filter(|(n, result)| !results[..*n].iter().any(|seen| bytes(seen) == bytes(result)));
+    counted.map(|(_, result)| bytes(result).1).sum()
+}
+
+/// Hands out the permit's shares.
+enum Permits {
+    Sole(Option<Permit>),
+    Shared(Arc<Permit>),
+}
+
+impl Permits {
+    fn new(permit: Permit, branches: usize) -> Self {
+        if branches == 1 {
+            Self::Sole(Some(permit))
+        } else {
+            Self::Shared(Arc::new(permit))
+        }
+    }
+
+    fn next(&mut self) -> Option<PermitShare> {
+        match self {
+            Self::Sole(permit) => permit.take().map(PermitShare::sole),
+            Self::Shared(permit) => Some(PermitShare::shared(permit)),
+        }
+    }
+}

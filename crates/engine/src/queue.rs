@@ -1,0 +1,443 @@
+//! The bounded queue in front of an exporter, and the books kept on what stands in it.
+//!
+//! ```text
+//! reserve(bytes, items) -> Slot      room taken, in bytes and in count; a fan-out reserves in every queue before it pushes
+//!        Slot::push     -> Queued    on the lane of its signal; workers are woken
+//!         Queue::fill   -> Batch     a worker takes as much of one signal as fits in one request
+//!   Ticket::delivered / dropped      books closed, room given back, sender told
+//! ```
+//!
+//! Invariants:
+//! - What is reserved, waiting and in flight together stays within the limits: room is given back by the verdict, not by
+//!   leaving the queue. So an `ArrayQueue` with room for `max_requests` is never full.
+//! - A request that stands in the queue ends in exactly one of delivered and dropped. A [`Ticket`] that is lost on the way
+//!   (panic, deadline) counts as dropped and is a nack.
+//! - No lock: crossbeam `ArrayQueue`s and atomics; tokio's `Notify` wakes workers.
+//!
+//! It does not order requests: lanes are drained in turn, and workers overtake each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+use metrics::{Gauge, Histogram};
+use model::{Ack, Request, Signal, Stage};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use crate::budget::PermitShare;
+use crate::delivery::{OnFull, QueueSettings};
+use crate::health::QueueFill;
+use crate::metrics::{ComponentMetrics, names};
+
+/// Why a queue has no room for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Not now.
+    Full,
+    /// The request alone is larger than the queue.
+    TooLarge,
+    /// The engine is stopping.
+    Closed,
+}
+
+/// The queue of one exporter.
+#[derive(Debug)]
+pub struct Queue {
+    lanes: [Lane; 3],
+    turn: AtomicUsize,
+    books: Arc<Books>,
+}
+
+/// What waits of one signal. One lane a signal, so that senders of traces and logs in turn do not keep each other from being
+/// merged.
+#[derive(Debug)]
+struct Lane {
+    waiting: ArrayQueue<Queued>,
+    /// Requests that did not fit in the batch of the worker that took them. Never more than there are workers: a worker takes
+    /// from here first, so that a batch either takes one before it puts one back or started when this was empty.
+    put_back: ArrayQueue<Queued>,
+}
+
+#[derive(Debug)]
+struct Books {
+    limit_bytes: usize,
+    limit_requests: usize,
+    on_full: OnFull,
+    bytes: AtomicUsize,
+    requests: AtomicUsize,
+    closed: AtomicBool,
+    abandoned: AtomicBool,
+    abandoned_items: AtomicU64,
+    wake: Notify,
+    metrics: ComponentMetrics,
+    gauge_bytes: Gauge,
+    gauge_requests: Gauge,
+    gauge_items: Gauge,
+    latency: Histogram,
+}
+
+impl Queue {
+    /// A queue for the exporter that `metrics` counts for.
+    pub fn new(settings: &QueueSettings, metrics: &ComponentMetrics) -> Self {
+        let lane = || Lane {
+            waiting: ArrayQueue::new(settings.max_requests.max(1)),
+            put_back: ArrayQueue::new(settings.concurrency.max(1)),
+        };
+        metrics
+            .gauge(names::QUEUE_LIMIT_BYTES, &[])
+            .set(settings.max_bytes as f64);
+        let books = Books {
+            limit_bytes: settings.max_bytes,
+            limit_requests: settings.max_requests.max(1),
+            on_full: settings.on_full,
+            bytes: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            abandoned_items: AtomicU64::new(0),
+            wake: Notify::new(),
+            gauge_bytes: metrics.gauge(names::QUEUE_BYTES, &[]),
+            gauge_requests: metrics.gauge(names::QUEUE_REQUESTS, &[]),
+            gauge_items: metrics.gauge(names::QUEUE_ITEMS, &[]),
+            latency: metrics.histogram(names::DELIVERY_SECONDS, &[]),
+            metrics: metrics.clone(),
+        };
+        Self {
+            lanes: [lane(), lane(), lane()],
+            turn: AtomicUsize::new(0),
+            books: Arc::new(books),
+        }
+    }
+
+    /// Takes room for one request.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; nothing is taken then.
+    pub fn reserve(self: &Arc<Self>, bytes: usize, items: u64) -> Result<Slot, NoRoom> {
+        let books = &self.books;
+        if bytes > books.limit_bytes {
+            return Err(NoRoom::TooLarge);
+        }
+        let add = |counter: &AtomicUsize, n: usize, limit: usize| {
+            counter.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |had| {
+                had.checked_add(n).filter(|total| *total <= limit)
+            })
+        };
+        add(&books.requests, 1, books.limit_requests).map_err(|_| self.no_room())?;
+        if add(&books.bytes, bytes, books.limit_bytes).is_err() {
+            books.release_request();
+            return Err(self.no_room());
+        }
+        books.gauge_requests.increment(1.0);
+        books.gauge_bytes.increment(bytes as f64);
+        books.gauge_items.increment(items as f64);
+        let room = Room {
+            books: Arc::clone(books),
+            bytes,
+            items,
+        };
+        // Looked at after the request was counted: either this sees the queue closed, or the workers, who end when a closed
+        // queue counts no requests, see this one.
+        if books.closed.load(Ordering::SeqCst) {
+            return Err(NoRoom::Closed);
+        }
+        Ok(Slot {
+            queue: Arc::clone(self),
+            room,
+        })
+    }
+
+    fn no_room(&self) -> NoRoom {
+        if self.books.closed.load(Ordering::SeqCst) {
+            NoRoom::Closed
+        } else {
+            NoRoom::Full
+        }
+    }
+
+    /// What a full queue does.
+    pub fn on_full(&self) -> OnFull {
+        self.books.on_full
+    }
+
+    /// The most bytes that it takes.
+    pub fn limit_bytes(&self) -> usize {
+        self.books.limit_bytes
+    }
+
+    /// The exporter's counters.
+    pub fn metrics(&self) -> &ComponentMetrics {
+        &self.books.metrics
+    }
+
+    /// How full it is.
+    pub fn level(&self) -> QueueFill {
+        QueueFill {
+            bytes: self.books.bytes.load(Ordering::Relaxed),
+            limit_bytes: self.books.limit_bytes,
+            requests: self.books.requests.load(Ordering::Relaxed),
+            limit_requests: self.books.limit_requests,
+        }
+    }
+
+    /// Takes no more; what stands in it is still delivered.
+    pub fn close(&self) {
+        self.books.closed.store(true, Ordering::SeqCst);
+        self.books.wake.notify_waiters();
+    }
+
+    /// Gives up on everything in it: waiting requests are dropped with reason `shutdown` and nacked, and so are those in
+    /// flight when their worker drops them.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        self.books.abandoned.store(true, Ordering::SeqCst);
+        self.drop_waiting();
+    }
+
+    fn drop_waiting(&self) {
+        for lane in &self.lanes {
+            while lane.pop().is_some() {}
+        }
+    }
+
+    /// Records dropped since [`Queue::abandon`].
+    pub(crate) fn abandoned_items(&self) -> u64 {
+        self.books.abandoned_items.load(Ordering::SeqCst)
+    }
+
+    /// True when it is closed and the last request in it has its verdict.
+    pub fn is_drained(&self) -> bool {
+        self.books.closed.load(Ordering::SeqCst) && self.books.requests.load(Ordering::SeqCst) == 0
+    }
+
+    /// Resolves when it is worth looking again. Must be made before looking, or a wake-up is lost.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.books.wake.notified()
+    }
+
+    /// Fills `batch`, which must be empty, with waiting requests of one signal: at least one if there are any, then more while
+    /// all together hold at most `max_bytes`. Returns false when nothing waits.
+    pub(crate) fn fill(&self, batch: &mut Batch, max_bytes: usize) -> bool {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let Some((lane, first)) = (0..self.lanes.len()).find_map(|n| {
+            let lane = &self.lanes[turn.wrapping_add(n) % self.lanes.len()];
+            lane.pop().map(|queued| (lane, queued))
+        }) else {
+            return false;
+        };
+        let mut bytes = first.request.bytes().len();
+        batch.push(first);
+        while bytes < max_bytes {
+            let Some(next) = lane.pop() else { break };
+            bytes = bytes.saturating_add(next.request.bytes().len());
+            if bytes <= max_bytes {
+                batch.push(next);
+                continue;
+            }
+            // There is always room (see `Lane`); should that be wrong, a batch too large beats a request lost.
+            if let Err(next) = lane.put_back.push(next) {
+                batch.push(next);
+            }
+        }
+        // One wake-up may stand for many pushes: hand it on.
+        if self.lanes.iter().any(|lane| !lane.is_empty()) {
+            self.books.wake.notify_one();
+        }
+        true
+    }
+
+    fn push(&self, queued: Queued) {
+        let lane = &self.lanes[queued.request.signal() as usize];
+        if let Err(lost) = lane.waiting.push(queued) {
+            // Cannot be: the slot's room was reserved. Its ticket counts it as dropped and nacks it.
+            drop(lost);
+        }
+        self.books.wake.notify_one();
+        // A sender that reserved before the queue closed may come after the last worker has gone.
+        if self.books.abandoned.load(Ordering::SeqCst) {
+            self.drop_waiting();
+        }
+    }
+}
+
+impl Lane {
+    fn pop(&self) -> Option<Queued> {
+        self.put_back.pop().or_else(|| self.waiting.pop())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.put_back.is_empty() && self.waiting.is_empty()
+    }
+}
+
+impl Books {
+    fn release_request(&self) {
+        if self.requests.fetch_sub(1, Ordering::SeqCst) == 1 && self.closed.load(Ordering::SeqCst) {
+            self.wake.notify_waiters();
+        }
+    }
+}
+
+/// Room taken in a queue. Dropping it gives the room back.
+#[derive(Debug)]
+struct Room {
+    books: Arc<Books>,
+    bytes: usize,
+    items: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.books.gauge_requests.decrement(1.0);
+        self.books.gauge_bytes.decrement(self.bytes as f64);
+        self.books.gauge_items.decrement(self.items as f64);
+        self.books.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        // Last, since workers end when a closed queue counts no requests.
+        self.books.release_request();
+    }
+}
+
+/// Room for one request that was promised and not used yet. Dropping it gives the room back.
+#[derive(Debug)]
+pub struct Slot {
+    queue: Arc<Queue>,
+    room: Room,
+}
+
+impl Slot {
+    /// Puts the request in the queue. It may be smaller than what was reserved, or larger by what processors added.
+    pub(crate) fn push(
+        mut self,
+        request: Request,
+        permit: Option<PermitShare>,
+        ack: Option<Ack>,
+        entered: Instant,
+    ) {
+        self.room.resize(request.bytes().len(), request.items() as u64);
+        if let Some(ack) = &ack {
+            ack.reached(Stage::Queued);
+        }
+        let ticket = Ticket {
+            signal: request.signal(),
+            ack,
+            permit,
+            entered,
+            room: Some(self.room),
+        };
+        self.queue.push(Queued { request, ticket });
+    }
+}
+
+impl Room {
+    fn resize(&mut self, bytes: usize, items: u64) {
+        let books = &self.books;
+        books.gauge_bytes.increment(bytes as f64 - self.bytes as f64);
+        books.gauge_items.increment(items as f64 - self.items as f64);
+        if bytes >= self.bytes {
+            books.bytes.fetch_add(bytes - self.bytes, Ordering::SeqCst);
+        } else {
+            books.bytes.fetch_sub(self.bytes - bytes, Ordering::SeqCst);
+        }
+        (self.bytes, self.items) = (bytes, items);
+    }
+}
+
+/// A request in the queue.
+#[derive(Debug)]
+struct Queued {
+    request: Request,
+    ticket: Ticket,
+}
+
+/// What must be settled for one request: its books, its memory and its sender. Dropped unsettled, the request counts as lost.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    signal: Signal,
+    ack: Option<Ack>,
+    permit: Option<PermitShare>,
+    entered: Instant,
+    room: Option<Room>,
+}
+
+/// How a request that is dropped ends for its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The destination refused it for good: do not send it again.
+    Rejected,
+    /// It was given up on: send it again.
+    Nacked,
+}
+
+impl Ticket {
+    /// Records of the request.
+    pub(crate) fn items(&self) -> u64 {
+        self.room.as_ref().map_or(0, |room| room.items)
+    }
+
+    /// The destination took the request but for `rejected` of its records.
+    pub(crate) fn delivered(mut self, rejected: u64) {
+        let Some(room) = self.room.take() else { return };
+        let rejected = rejected.min(room.items);
+        let metrics = &room.books.metrics;
+        metrics.delivered(self.signal, room.items - rejected);
+        if rejected > 0 {
+            metrics.dropped("rejected_by_destination", rejected);
+        }
+        room.books.latency.record(self.entered.elapsed().as_secs_f64());
+        self.release(room);
+        if let Some(ack) = self.ack.take() {
+            ack.reached(Stage::Delivered);
+        }
+    }
+
+    /// The request is given up on.
+    pub(crate) fn dropped(mut self, reason: &'static str, blame: Blame) {
+        self.drop_now(reason, blame);
+    }
+
+    fn drop_now(&mut self, reason: &'static str, blame: Blame) {
+        let Some(room) = self.room.take() else { return };
+        room.books.metrics.dropped(reason, room.items);
+        if room.books.abandoned.load(Ordering::SeqCst) {
+            room.books.abandoned_items.fetch_add(room.items, Ordering::SeqCst);
+        }
+        self.release(room);
+        match (self.ack.take(), blame) {
+            (Some(ack), Blame::Rejected) => ack.reject(),
+            // Dropping the token is the nack.
+            (ack, _) => drop(ack),
+        }
+    }
+
+    /// Gives back queue and memory before the sender is told, so that a sender who knows finds the room.
+    fn release(&mut self, room: Room) {
+        drop(self.permit.take());
+        drop(room);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let abandoned = self
+            .room
+            .as_ref()
+            .is_some_and(|room| room.books.abandoned.load(Ordering::SeqCst));
+        self.drop_now(if abandoned { "shutdown" } else { "lost" }, Blame::Nacked);
+    }
+}
+
+/// Requests of one signal that are sent as one, and their tickets, in the same order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) tickets: Vec<Ticket>,
+}
+
+impl Batch {
+    fn push(&mut self, queued: Queued) {
+        self.requests.push(queued.request);
+        self.tickets.push(queued.ticket);
+    }
+}

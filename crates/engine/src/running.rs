@@ -1,0 +1,356 @@
+//! A graph at work: started, watched, stopped.
+//!
+//! ```text
+//! start: receivers bind -> workers run -> receivers serve
+//! stop:  receivers asked to stop, finish what they have      until half of the deadline, or until they have ended
+//!        queues closed, workers drain                        until the deadline, or until they are empty
+//!        the rest dropped with reason `shutdown`, nacked
+//!        receivers tell their senders, then are ended        one second more
+//!        exporters shut down                                 five seconds at most
+//! ```
+//!
+//! Invariant: after [`Running::stop`] no task of the graph runs, and every request that entered has its verdict.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::budget::Budget;
+use crate::component::{Exporter, ReceiverContext, Serving};
+use crate::delivery::Worker;
+use crate::graph::{BuiltExporter, BuiltReceiver, Graph, GraphError};
+use crate::health::{ComponentStatus, Health, State, Status};
+use crate::metrics::ComponentMetrics;
+use crate::panics::{Panicked, guard_future};
+use crate::queue::Queue;
+use crate::shutdown::{Shutdown, ShutdownTrigger};
+
+/// What receivers get, after the deadline, to tell their senders.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What all exporters together get to flush and close.
+const EXPORTERS_SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// A started graph. Stop it with [`Running::stop`]; dropping it ends its tasks without draining.
+pub struct Running {
+    stop: ShutdownTrigger,
+    abandon: ShutdownTrigger,
+    receivers: Vec<RunningReceiver>,
+    exporters: Vec<RunningExporter>,
+    monitor: Monitor,
+}
+
+struct RunningReceiver {
+    id: String,
+    task: JoinHandle<()>,
+}
+
+struct RunningExporter {
+    exporter: Arc<dyn Exporter>,
+    queue: Arc<Queue>,
+    health: Arc<Health>,
+    workers: JoinSet<()>,
+}
+
+/// How a shutdown went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DrainReport {
+    /// Records that were given up on at the deadline, over all exporters. They count as dropped with reason `shutdown`.
+    pub dropped_items: u64,
+    /// Receivers that had not ended and were cut off.
+    pub cut_off: Vec<String>,
+    /// Exporters that did not shut down in time.
+    pub not_closed: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl DrainReport {
+    /// True when nothing was lost and nobody was cut off.
+    pub fn is_clean(&self) -> bool {
+        self.dropped_items == 0 && self.cut_off.is_empty() && self.not_closed.is_empty()
+    }
+}
+
+/// Looks at a running graph; for `/health` and `/ready`. Cheap to clone, outlives the graph.
+#[derive(Clone)]
+pub struct Monitor {
+    watched: Arc<[Watched]>,
+    budget: Budget,
+    stop: Shutdown,
+}
+
+struct Watched {
+    metrics: ComponentMetrics,
+    health: Arc<Health>,
+    queue: Option<Arc<Queue>>,
+}
+
+impl Graph {
+    /// Starts it: receivers bind first, so that an address in use is an error here and not later.
+    ///
+    /// # Errors
+    /// [`GraphError::Start`] names the receiver; those that had started are let go.
+    pub async fn start(self) -> Result<Running, GraphError> {
+        let Self {
+            budget,
+            receivers,
+            exporters,
+            ..
+        } = self;
+        let (stop, stopping) = Shutdown::new();
+        let (abandon, abandoned) = Shutdown::new();
+        let mut bound = Vec::with_capacity(receivers.len());
+        for BuiltReceiver {
+            receiver,
+            inlet,
+            metrics,
+        } in receivers
+        {
+            let context = ReceiverContext {
+                inlet,
+                metrics: metrics.clone(),
+                shutdown: stopping.clone(),
+            };
+            let started = receiver.start(context).await;
+            let serving = started.map_err(|source| GraphError::Start {
+                id: metrics.id().to_owned(),
+                source,
+            })?;
+            bound.push((metrics, serving));
+        }
+        let exporters: Vec<_> = exporters
+            .into_iter()
+            .map(|exporter| spawn_workers(exporter, &abandoned))
+            .collect();
+        let mut watched = Vec::new();
+        let mut receivers = Vec::new();
+        for (metrics, serving) in bound {
+            let health = Arc::new(Health::new());
+            watched.push(Watched {
+                metrics: metrics.clone(),
+                health: Arc::clone(&health),
+                queue: None,
+            });
+            let id = metrics.id().to_owned();
+            let task = tokio::spawn(supervise(serving, metrics, health, stopping.clone()));
+            receivers.push(RunningReceiver { id, task });
+        }
+        watched.extend(exporters.iter().map(|exporter| Watched {
+            metrics: exporter.queue.metrics().clone(),
+            health: Arc::clone(&exporter.health),
+            queue: Some(Arc::clone(&exporter.queue)),
+        }));
+        let monitor = Monitor {
+            watched: watched.into(),
+            budget,
+            stop: stopping,
+        };
+        Ok(Running {
+            stop,
+            abandon,
+            receivers,
+            exporters,
+            monitor,
+        })
+    }
+}
+
+fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter {
+    let BuiltExporter {
+        exporter,
+        queue,
+        settings,
+    } = built;
+    let health = Arc::new(Health::new());
+    let mut workers = JoinSet::new();
+    for _ in 0..settings.queue.concurrency {
+        let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&queue));
+        let worker = Worker::new(exporter, queue, Arc::clone(&health), settings.clone());
+        let abandoned = abandoned.clone();
+        workers.spawn(async move {
+            tokio::select! {
+                () = worker.run() => {}
+                // What the worker holds is counted and nacked by being dropped.
+                () = abandoned.requested() => {}
+            }
+        });
+    }
+    RunningExporter {
+        exporter,
+        queue,
+        health,
+        workers,
+    }
+}
+
+/// Runs a receiver to its end, and says so when that comes unasked.
+async fn supervise(serving: Serving, metrics: ComponentMetrics, health: Arc<Health>, stopping: Shutdown) {
+    match guard_future(|| serving).await {
+        Ok(()) if stopping.is_requested() => health.stopped(),
+        Ok(()) => health.failed(&metrics, "it ended by itself; restart the program"),
+        Err(Panicked) => health.failed(
+            &metrics,
+            "it panicked; this is a bug, please report it and restart the program",
+        ),
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Running({} receivers, {} exporters)",
+            self.receivers.len(),
+            self.exporters.len()
+        )
+    }
+}
+
+impl Running {
+    /// Something that looks at it while it runs and while it stops.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// How everything is. See [`Monitor::status`].
+    pub fn status(&self) -> Status {
+        self.monitor.status()
+    }
+
+    /// Stops in the order that this file's head gives. Takes at most `deadline` and six seconds.
+    pub async fn stop(mut self, deadline: Duration) -> DrainReport {
+        let started = Instant::now();
+        let mut report = DrainReport::default();
+        self.stop.request();
+        // Senders that never finish must not use up the time that the queues need.
+        self.receivers_ended(started + deadline / 2).await;
+        for exporter in &self.exporters {
+            exporter.queue.close();
+        }
+        self.drained(started + deadline).await;
+        for exporter in &self.exporters {
+            exporter.queue.abandon();
+        }
+        self.abandon.request();
+        for exporter in &mut self.exporters {
+            while exporter.workers.join_next().await.is_some() {}
+        }
+        report.cut_off = self.end_receivers().await;
+        report.dropped_items = self
+            .exporters
+            .iter()
+            .map(|exporter| exporter.queue.abandoned_items())
+            .sum();
+        report.not_closed = self.close_exporters().await;
+        report.took = started.elapsed();
+        report
+    }
+
+    /// Waits until every receiver has ended, at most until `deadline`.
+    async fn receivers_ended(&mut self, deadline: Instant) -> bool {
+        let mut all = true;
+        for receiver in self
+            .receivers
+            .iter_mut()
+            .filter(|receiver| !receiver.task.is_finished())
+        {
+            all &= timeout_at(deadline, &mut receiver.task).await.is_ok();
+        }
+        all
+    }
+
+    async fn drained(&mut self, deadline: Instant) {
+        for exporter in &mut self.exporters {
+            let workers = &mut exporter.workers;
+            let _ = timeout_at(deadline, async { while workers.join_next().await.is_some() {} }).await;
+        }
+    }
+
+    async fn end_receivers(&mut self) -> Vec<String> {
+        self.receivers_ended(Instant::now() + LAST_WORDS).await;
+        let late: Vec<_> = self
+            .receivers
+            .iter_mut()
+            .filter(|receiver| !receiver.task.is_finished())
+            .collect();
+        let mut cut_off = Vec::with_capacity(late.len());
+        for receiver in late {
+            receiver.task.abort();
+            let _ = (&mut receiver.task).await;
+            cut_off.push(receiver.id.clone());
+        }
+        cut_off
+    }
+
+    async fn close_exporters(&self) -> Vec<String> {
+        let mut closing = JoinSet::new();
+        let mut open: Vec<_> = self
+            .exporters
+            .iter()
+            .map(|exporter| Some(exporter.queue.metrics().id()))
+            .collect();
+        for (n, exporter) in self.exporters.iter().enumerate() {
+            let (exporter, health) = (Arc::clone(&exporter.exporter), Arc::clone(&exporter.health));
+            closing.spawn(async move {
+                let closed = guard_future(|| exporter.shutdown()).await;
+                health.stopped();
+                closed.map(|()| n)
+            });
+        }
+        let all = async {
+            while let Some(closed) = closing.join_next().await {
+                if let Ok(Ok(n)) = closed {
+                    open[n] = None;
+                }
+            }
+        };
+        let _ = timeout(EXPORTERS_SHUTDOWN, all).await;
+        open.into_iter().flatten().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Running {
+    /// The triggers end the tasks when they are dropped; what waits in the queues is counted here.
+    fn drop(&mut self) {
+        for exporter in &self.exporters {
+            exporter.queue.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.status(), f)
+    }
+}
+
+impl Monitor {
+    /// How everything is now.
+    pub fn status(&self) -> Status {
+        let components: Vec<_> = self
+            .watched
+            .iter()
+            .map(|watched| ComponentStatus {
+                kind: watched.metrics.kind(),
+                id: watched.metrics.id().to_owned(),
+                state: watched.health.state(),
+                queue: watched.queue.as_ref().map(|queue| queue.level()),
+            })
+            .collect();
+        // A destination that is down is no reason to send us nothing: its queue says when it has no room.
+        let receives =
+            |component: &ComponentStatus| component.queue.is_some() || component.state == State::Ok;
+        let ready = !self.stop.is_requested() && components.iter().all(receives);
+        Status {
+            ready,
+            budget_used_bytes: self.budget.used(),
+            budget_limit_bytes: self.budget.limit(),
+            components,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! For tests, of this crate and of components: an inlet that ends in a list, and a recorder whose counters can be read.
+//!
+//! ```
+//! # use engine::testing; use model::{AckMode, Signal};
+//! let (inlet, collected) = testing::inlet(AckMode::Received, &[Signal::Logs]);
+//! assert!(inlet.accepts(Signal::Logs) && !inlet.accepts(Signal::Traces));
+//! assert!(collected.requests().is_empty());
+//! ```
+//!
+//! The queue, the budget and the counters behind the inlet are the real ones. Nothing else in the program uses this module.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use model::{AckMode, Request, Signal};
+use tokio::time::{Instant, sleep};
+
+use crate::budget::Budget;
+use crate::component::{BuildContext, Processor, ReceiverContext};
+use crate::delivery::QueueSettings;
+use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
+use crate::metrics::{ComponentKind, ComponentMetrics};
+use crate::queue::{Batch, Blame, Queue};
+use crate::shutdown::{Shutdown, ShutdownTrigger};
+
+mod recorder;
+
+pub use recorder::{Counters, counters};
+
+/// How long [`Collected::wait_for`] waits before it gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An inlet that collects what is sent to it. With `ack: delivered` it must be made within a tokio runtime.
+pub fn inlet(ack: AckMode, signals: &[Signal]) -> (Inlet, Collected) {
+    Setup {
+        ack,
+        signals: signals.to_vec(),
+        ..Setup::default()
+    }
+    .inlet()
+}
+
+/// What a component is given when it is built.
+pub fn build_context(kind: ComponentKind, id: &str) -> BuildContext {
+    let _ = counters();
+    BuildContext {
+        id: id.to_owned(),
+        metrics: ComponentMetrics::new(kind, id),
+        dry_run: false,
+    }
+}
+
+/// What a receiver is given when it starts, and what ends it.
+pub fn receiver_context(id: &str, inlet: Inlet) -> (ReceiverContext, ShutdownTrigger) {
+    let (trigger, shutdown) = Shutdown::new();
+    let metrics = build_context(ComponentKind::Receiver, id).metrics;
+    (
+        ReceiverContext {
+            inlet,
+            metrics,
+            shutdown,
+        },
+        trigger,
+    )
+}
+
+/// What to make an inlet of; change what matters to the test.
+pub struct Setup {
+    /// The receiver's id, for counters. Tests run at the same time, so those that look at counters need one of their own.
+    pub receiver: String,
+    /// When `send` answers.
+    pub ack: AckMode,
+    /// The signals that the one pipeline takes.
+    pub signals: Vec<Signal>,
+    /// The process's budget in bytes.
+    pub budget_bytes: usize,
+    /// The queue's limits.
+    pub queue: QueueSettings,
+    /// What stands in the pipeline, with ids.
+    pub processors: Vec<(String, Box<dyn Processor>)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            receiver: "test".to_owned(),
+            ack: AckMode::Received,
+            signals: Signal::ALL.to_vec(),
+            budget_bytes: 1 << 30,
+            queue: QueueSettings::default(),
+            processors: Vec::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// The inlet and where its requests end.
+    pub fn inlet(self) -> (Inlet, Collected) {
+        let _ = counters();
+        let exporter = ComponentMetrics::new(ComponentKind::Exporter, "collected");
+        let queue = Arc::new(Queue::new(&self.queue, &exporter));
+        let step = |(id, processor): (String, _)| Step {
+            processor,
+            metrics: ComponentMetrics::new(ComponentKind::Processor, id),
+        };
+        let steps = self.processors.into_iter().map(step).collect();
+        let pipeline = Arc::new(Pipeline {
+            steps,
+            outlets: vec![Arc::clone(&queue)],
+        });
+        let mut routes = Routes {
+            description: "pipeline test".to_owned(),
+            ..Routes::default()
+        };
+        for signal in self.signals {
+            routes.by_signal[signal as usize].push(Arc::clone(&pipeline));
+        }
+        let budget = Budget::new(self.budget_bytes);
+        let metrics = ComponentMetrics::new(ComponentKind::Receiver, self.receiver);
+        let inlet = Inlet::new(Door {
+            ack: self.ack,
+            budget: budget.clone(),
+            metrics,
+            routes,
+        });
+        let state = State {
+            requests: Vec::new(),
+            answer: Answer::Deliver,
+        };
+        let collected = Collected {
+            queue,
+            budget,
+            state: Arc::new(Mutex::new(state)),
+        };
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::spawn(collected.clone().serve());
+        }
+        (inlet, collected)
+    }
+}
+
+/// What the destination behind [`Collected`] does with requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Takes them.
+    Deliver,
+    /// Lets them stand, so that the queue fills and `ack: delivered` waits.
+    Hold,
+    /// Refuses them for good.
+    Reject,
+    /// Loses them.
+    Nack,
+}
+
+/// Where the requests of a test inlet end. Clones look at the same list.
+#[derive(Clone)]
+pub struct Collected {
+    queue: Arc<Queue>,
+    budget: Budget,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    requests: Vec<Request>,
+    answer: Answer,
+}
+
+impl Collected {
+    /// All requests that were delivered so far. What `send` said yes to is among them.
+    pub fn requests(&self) -> Vec<Request> {
+        self.drain();
+        self.lock().requests.clone()
+    }
+
+    /// Records in all requests that were delivered so far.
+    pub fn items(&self) -> usize {
+        self.requests().iter().map(Request::items).sum()
+    }
+
+    /// Waits until at least `items` records were delivered, and gives all requests. Gives what there is after ten seconds.
+    pub async fn wait_for(&self, items: usize) -> Vec<Request> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.items() < items && Instant::now() < deadline {
+            sleep(Duration::from_millis(2)).await;
+        }
+        self.requests()
+    }
+
+    /// What happens to requests from now on, those that were held included.
+    pub fn answer(&self, answer: Answer) {
+        self.lock().answer = answer;
+        self.drain();
+    }
+
+    /// From now on every `send` is refused as it is while the engine stops.
+    pub fn close(&self) {
+        self.queue.close();
+    }
+
+    /// The budget behind the inlet.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    async fn serve(self) {
+        loop {
+            let changed = self.queue.changed();
+            self.drain();
+            if self.queue.is_drained() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn drain(&self) {
+        let mut state = self.lock();
+        if state.answer == Answer::Hold {
+            return;
+        }
+        let mut batch = Batch::default();
+        while self.queue.fill(&mut batch, 0) {
+            let requests = batch.requests.drain(..);
+            match state.answer {
+                Answer::Reject => batch
+                    .tickets
+                    .drain(..)
+                    .for_each(|ticket| ticket.dropped("test", Blame::Rejected)),
+                Answer::Nack => batch
+                    .tickets
+                    .drain(..)
+                    .for_each(|ticket| ticket.dropped("test", Blame::Nacked)),
+                Answer::Deliver | Answer::Hold => {
+                    state.requests.extend(requests);
+                    batch.tickets.drain(..).for_each(|ticket| ticket.delivered(0));
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
