@@ -1,0 +1,110 @@
+//! The real servers, without Floodway: proves that what the other end-to-end tests rest on works by itself.
+//! `cargo xtask test` installs what these need and runs them.
+
+use std::time::Duration;
+
+use backends::{Options, Server, run_tool, tempo};
+
+fn generate_traces(grpc_port: u16, service: &str, traces: &str) -> backends::Result<String> {
+    let endpoint = format!("127.0.0.1:{grpc_port}");
+    let args = [
+        "traces",
+        "--otlp-insecure",
+        "--otlp-endpoint",
+        &endpoint,
+        "--service",
+        service,
+        "--traces",
+        traces,
+    ];
+    run_tool("telemetrygen", &args, Duration::from_secs(60))
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn tempo_telemetrygen_traces_are_found_by_traceql() {
+    let server = Server::start("tempo", &Options::default()).unwrap();
+    generate_traces(server.port("otlp_grpc").unwrap(), "backends-test", "7").unwrap();
+    let query = "{ resource.service.name = \"backends-test\" }";
+    let found = tempo::await_traces(&server, query, 7, Duration::from_secs(30)).unwrap();
+    assert_eq!(found.len(), 7);
+    assert!(
+        found
+            .iter()
+            .all(|trace| trace.root_service_name == "backends-test")
+    );
+    assert!(
+        tempo::trace(&server, &found[0].trace_id)
+            .unwrap()
+            .contains("backends-test")
+    );
+    assert!(
+        tempo::search(&server, "{ resource.service.name = \"nobody\" }")
+            .unwrap()
+            .is_empty()
+    );
+    assert!(tempo::search(&server, "{ not traceql").is_err());
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn tempo_two_run_side_by_side() {
+    let (one, two) = (
+        Server::start("tempo", &Options::default()),
+        Server::start("tempo", &Options::default()),
+    );
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_ne!(one.url(), two.url());
+    let pid = one.pid();
+    drop(one);
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "the server outlived its value"
+    );
+    assert_eq!(two.get("/ready", &[]).unwrap().status, 200);
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn otelcol_tempo_telemetrygen_redacts_with_its_own_processor() {
+    let server = Server::start("tempo", &Options::default()).unwrap();
+    let config = format!(
+        "
+receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:@otlp_grpc@'}}}}}}}}
+processors: {{redaction: {{allow_all_keys: true, blocked_values: ['backends-[a-z]+']}}}}
+exporters: {{otlp: {{endpoint: '127.0.0.1:{}', tls: {{insecure: true}}}}}}
+service: {{pipelines: {{traces: {{receivers: [otlp], processors: [redaction], exporters: [otlp]}}}}}}
+",
+        server.port("otlp_grpc").unwrap()
+    );
+    let collector = Server::start("otelcol", &Options::with_config(config)).unwrap();
+    generate_traces(collector.port("otlp_grpc").unwrap(), "backends-secret", "3").unwrap();
+    let found = tempo::await_traces(
+        &server,
+        "{ resource.service.name =~ \".*[*]+.*\" }",
+        3,
+        Duration::from_secs(30),
+    );
+    assert_eq!(found.unwrap().len(), 3);
+    assert!(
+        tempo::search(&server, "{ resource.service.name = \"backends-secret\" }")
+            .unwrap()
+            .is_empty()
+    );
+    let metrics = format!("http://127.0.0.1:{}/metrics", collector.port("metrics").unwrap());
+    let metrics = backends::http::get(&metrics, Duration::from_secs(5)).unwrap();
+    assert!(
+        metrics.body.contains("otelcol_receiver_accepted_spans"),
+        "{}",
+        metrics.body
+    );
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn otelcol_with_a_bad_configuration_is_reported_with_its_log() {
+    let error = Server::start("otelcol", &Options::with_config("receivers: {nosuch: {}}"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("nosuch"), "{error}");
+}

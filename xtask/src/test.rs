@@ -1,0 +1,80 @@
+//! `cargo xtask test`: the hermetic tests, then the same program against real servers.
+//!
+//! ```text
+//! hermetic tests -> install backends -> release build -> validate pipelines/ -> what is skipped and why -> end-to-end
+//! ```
+//! The end-to-end tests come last, so that the run ends with the test runner's own lines. A backend that cannot be
+//! installed here costs its tests, with the reason printed; with `CI=true` it costs the run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::e2e;
+use crate::shell::{cargo, heading, program, root, run as run_command, target_dir};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the hermetic tests: no network, no other programs.
+    #[arg(long)]
+    pub(crate) fast: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let strict = std::env::var("CI").is_ok_and(|value| value == "true");
+    if !args.fast && strict {
+        e2e::require_toolchains()?;
+    }
+    heading("hermetic tests");
+    run_command(&mut cargo(["test", "--workspace"]))?;
+    if args.fast {
+        return Ok(());
+    }
+    let suites = e2e::find_suites()?;
+    heading("real servers");
+    let absent = e2e::install_needed(&suites, strict)?;
+    heading("release build");
+    run_command(&mut cargo(["build", "--release", "-p", "floodway"]))?;
+    let floodway = target_dir()?.join("release/floodway");
+    heading("pipelines");
+    let pipelines = validate_pipelines(&floodway)?;
+    heading("summary so far");
+    println!("hermetic tests: passed");
+    println!("pipelines validated: {pipelines}");
+    e2e::print_plan(&suites, &absent);
+    heading("end-to-end tests");
+    e2e::run(&suites, &absent, &floodway)
+}
+
+/// Checks each file under pipelines/ with the built binary; returns how many there are.
+fn validate_pipelines(floodway: &Path) -> Result<usize> {
+    let mut files = Vec::new();
+    yaml_files(&root().join("pipelines"), &mut files)?;
+    files.sort_unstable();
+    let mut refused = Vec::new();
+    for file in &files {
+        let relative = file.strip_prefix(root()).unwrap_or(file);
+        if run_command(program(floodway).arg("validate").arg(relative)).is_err() {
+            refused.push(relative.display().to_string());
+        }
+    }
+    if !refused.is_empty() {
+        bail!("floodway refuses {}; its reasons are above", refused.join(", "));
+    }
+    Ok(files.len())
+}
+
+fn yaml_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            yaml_files(&path, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
