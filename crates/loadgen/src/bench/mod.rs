@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::driver::{DriveReport, Driver, DriverConfig, Stop};
 use crate::error::{Error, Result};
@@ -128,6 +128,7 @@ async fn measure_scenario(
 
 /// The counters at one moment.
 struct Counters {
+    at: Instant,
     program: f64,
     harness: f64,
     machine: f64,
@@ -191,6 +192,7 @@ impl Bench<'_> {
 
     fn counters(&self, sut: &Sut, sink: &Sink) -> Result<Counters> {
         Ok(Counters {
+            at: Instant::now(),
             program: sut.cpu_seconds()?,
             harness: procfs::cpu_seconds(std::process::id())?,
             machine: procfs::machine_busy_seconds()?,
@@ -210,6 +212,7 @@ impl Bench<'_> {
         let program = after.program - before.program;
         let harness = after.harness - before.harness;
         let others = (after.machine - before.machine - program - harness).max(0.0);
+        let wall = (after.at - before.at).as_secs_f64().max(f64::MIN_POSITIVE);
         let millions = (drive.accepted_records as f64 / 1e6).max(f64::MIN_POSITIVE);
         Measurement {
             scenario: self.scenario.name,
@@ -224,7 +227,7 @@ impl Bench<'_> {
             cpu_seconds: program,
             cpu_seconds_per_million: program / millions,
             harness_cpu_seconds_per_million: harness / millions,
-            other_cpu_seconds: others,
+            other_cores: others / wall,
             p50_ms: drive.p50_ms,
             p99_ms: drive.p99_ms,
             peak_rss_mib: peak_rss as f64 / f64::from(1 << 20),

@@ -41,8 +41,8 @@ pub struct Measurement {
     pub cpu_seconds_per_million: f64,
     /// The same for client and sink together.
     pub harness_cpu_seconds_per_million: f64,
-    /// CPU seconds of everything else on the machine meanwhile (kernel work for the network included).
-    pub other_cpu_seconds: f64,
+    /// Cores that everything else on the machine kept busy meanwhile (kernel threads included).
+    pub other_cores: f64,
     /// Median latency of a request.
     pub p50_ms: f64,
     /// 99th percentile of it.
@@ -201,6 +201,7 @@ pub struct Report {
 const RATIOS: &[(System, System, Option<f64>)] = &[
     (System::FloodwayRedact, System::FloodwayForward, Some(1.35)),
     (System::FloodwayRedact, System::CollectorRedact, Some(1.0 / 7.0)),
+    (System::FloodwayRedact, System::CollectorRedactAll, None),
     (System::FloodwayRedactSample, System::CollectorRedact, None),
     (System::FloodwayRedactSample, System::FloodwayForward, None),
     (System::FloodwayRedact, System::CollectorForward, None),
@@ -363,8 +364,16 @@ impl Report {
         let _ = writeln!(text, "\n{}: {}", scenario.name, scenario.about);
         let _ = writeln!(
             text,
-            "  {:23} {:>23} {:>11} {:>8} {:>8} {:>9} {:>7} {:>13}",
-            "system", "CPU s per million", "records/s", "p50 ms", "p99 ms", "peak MiB", "kept", "harness s/M"
+            "  {:23} {:>23} {:>11} {:>8} {:>8} {:>9} {:>7} {:>12} {:>12}",
+            "system",
+            "CPU s per million",
+            "records/s",
+            "p50 ms",
+            "p99 ms",
+            "peak MiB",
+            "kept",
+            "harness s/M",
+            "other cores"
         );
         for &system in scenario.systems {
             let of = |value: fn(&Measurement) -> f64| {
@@ -376,7 +385,7 @@ impl Report {
             };
             let _ = writeln!(
                 text,
-                "  {:23} {:7.3} ({:6.3} - {:6.3}) {:11.0} {:8.1} {:8.1} {:9.1} {:6.1}% {:13.3}",
+                "  {:23} {:7.3} ({:6.3} - {:6.3}) {:11.0} {:8.1} {:8.1} {:9.1} {:6.1}% {:12.3} {:12.2}",
                 system.name(),
                 cpu.median,
                 cpu.min,
@@ -387,6 +396,7 @@ impl Report {
                 of(|m| m.peak_rss_mib).map_or(0.0, |spread| spread.max),
                 median(|m| 100.0 * m.received_records as f64 / (m.accepted_records as f64).max(1.0)),
                 median(|m| m.harness_cpu_seconds_per_million),
+                median(|m| m.other_cores),
             );
         }
     }
@@ -463,7 +473,7 @@ mod tests {
             cpu_seconds: cpu,
             cpu_seconds_per_million: cpu,
             harness_cpu_seconds_per_million: 0.1,
-            other_cpu_seconds: 0.0,
+            other_cores: 0.0,
             p50_ms: 1.0,
             p99_ms: 2.0,
             peak_rss_mib: 40.0,

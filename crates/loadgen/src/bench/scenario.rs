@@ -32,6 +32,14 @@ const EVERYONE: &[System] = &[
     System::CollectorForward,
     System::CollectorRedact,
 ];
+const EVERYONE_AND_ALL_FORMS: &[System] = &[
+    System::FloodwayForward,
+    System::FloodwayRedact,
+    System::FloodwayRedactSample,
+    System::CollectorForward,
+    System::CollectorRedact,
+    System::CollectorRedactAll,
+];
 
 /// All scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -43,7 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
         rate: None,
         length: 1.0,
         by_default: true,
-        systems: EVERYONE,
+        systems: EVERYONE_AND_ALL_FORMS,
     },
     Scenario {
         name: "logs",
@@ -53,7 +61,7 @@ pub const SCENARIOS: &[Scenario] = &[
         rate: None,
         length: 1.0,
         by_default: true,
-        systems: EVERYONE,
+        systems: EVERYONE_AND_ALL_FORMS,
     },
     Scenario {
         name: "memory",

@@ -22,6 +22,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const TAIL_LINES: usize = 15;
 const COLLECTOR_FORWARD: &str = include_str!("../../../../benches/otelcol/passthrough.yaml");
 const COLLECTOR_REDACT: &str = include_str!("../../../../benches/otelcol/redact.yaml");
+const COLLECTOR_REDACT_ALL: &str = include_str!("../../../../benches/otelcol/redact-all.yaml");
 
 /// A program with its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -37,18 +38,21 @@ pub enum System {
     CollectorForward,
     /// OpenTelemetry Collector, `benches/otelcol/redact.yaml`.
     CollectorRedact,
+    /// OpenTelemetry Collector, `benches/otelcol/redact-all.yaml`.
+    CollectorRedactAll,
     /// No program: the client talks to the sink.
     Nothing,
 }
 
 impl System {
     /// All of them.
-    pub const ALL: [System; 6] = [
+    pub const ALL: [System; 7] = [
         System::FloodwayForward,
         System::FloodwayRedact,
         System::FloodwayRedactSample,
         System::CollectorForward,
         System::CollectorRedact,
+        System::CollectorRedactAll,
         System::Nothing,
     ];
 
@@ -60,6 +64,7 @@ impl System {
             System::FloodwayRedactSample => "floodway-redact-sample",
             System::CollectorForward => "collector-forward",
             System::CollectorRedact => "collector-redact",
+            System::CollectorRedactAll => "collector-redact-all",
             System::Nothing => "nothing",
         }
     }
@@ -76,15 +81,25 @@ impl System {
 
     /// Whether it promises that no peer comes through.
     pub fn redacts(self) -> bool {
-        matches!(
+        !matches!(
             self,
-            System::FloodwayRedact | System::FloodwayRedactSample | System::CollectorRedact
+            System::FloodwayForward | System::CollectorForward | System::Nothing
         )
     }
 
     /// Whether it is the OpenTelemetry Collector.
     pub fn is_collector(self) -> bool {
-        matches!(self, System::CollectorForward | System::CollectorRedact)
+        self.collector_config().is_some()
+    }
+
+    /// The Collector's configuration, if it is the Collector.
+    fn collector_config(self) -> Option<&'static str> {
+        match self {
+            System::CollectorForward => Some(COLLECTOR_FORWARD),
+            System::CollectorRedact => Some(COLLECTOR_REDACT),
+            System::CollectorRedactAll => Some(COLLECTOR_REDACT_ALL),
+            _ => None,
+        }
     }
 }
 
@@ -273,12 +288,7 @@ fn kill(child: &mut Child) {
 
 /// The command line and environment of a system that is to listen on `addr`.
 fn command(system: System, target: &Target<'_>, addr: SocketAddr) -> Result<Command> {
-    if system.is_collector() {
-        let template = if system.redacts() {
-            COLLECTOR_REDACT
-        } else {
-            COLLECTOR_FORWARD
-        };
+    if let Some(template) = system.collector_config() {
         let file = target.work_dir.join(format!("{}.yaml", system.name()));
         let config = template
             .replace("${LISTEN}", &addr.to_string())
@@ -317,7 +327,7 @@ fn pinned(program: &Path, pin: bool) -> Command {
     if !pin {
         return Command::new(program);
     }
-    let last = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+    let last = procfs::cores().saturating_sub(1);
     let mut command = Command::new("taskset");
     command.arg("-c").arg(last.to_string()).arg(program);
     command
@@ -376,7 +386,7 @@ mod tests {
 
     #[test]
     fn collector_configurations_hold_both_addresses() {
-        for template in [COLLECTOR_FORWARD, COLLECTOR_REDACT] {
+        for template in System::ALL.into_iter().filter_map(System::collector_config) {
             let uses = |name: &str| {
                 template
                     .lines()

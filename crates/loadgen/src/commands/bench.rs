@@ -1,6 +1,5 @@
 //! `loadgen bench`: the comparison.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -122,8 +121,8 @@ fn installed_collector() -> anyhow::Result<PathBuf> {
     if !backends::is_installed(&home, backend) {
         super::progress("building the OpenTelemetry Collector into the cache, this takes some minutes");
     }
-    let progress = |step: backends::Progress<'_>| {
-        let _ = writeln!(std::io::stderr(), "{step:?}");
+    let progress = |now: backends::Progress<'_>| {
+        super::progress(&format!("{}: {} ({:?})", now.backend, now.step, now.phase));
     };
     backends::install(&home, backend, &progress)
         .context("without it: --systems floodway-forward,floodway-redact,floodway-redact-sample")?;

@@ -16,7 +16,7 @@ fn output(text: &str) -> anyhow::Result<()> {
 }
 
 /// Writes a line of progress; nobody need be listening.
-fn progress(text: &str) {
+pub(crate) fn progress(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
