@@ -1,7 +1,7 @@
 //! Load generator, sink and benchmark: an independent oracle for Floodway.
 //!
 //! It makes OTLP requests before a run starts ([`payload`]), sends them ([`driver`]), receives what comes out at the other
-//! end ([`sink`]), and reads from the kernel what the program in between has cost ([`procfs`]). [`bench`] does so for
+//! end ([`sink`]), and reads from the kernel what the program in between has cost ([`procfs`]). [`mod@bench`] does so for
 //! several programs in turn and compares them in one run.
 //!
 //! Invariant: nothing here uses code of the engine (`model`, `codec`, `redact`, `net`, ...). Payloads are encoded by prost from
