@@ -23,7 +23,7 @@ use metrics::{Counter, Histogram};
 use model::Request;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::component::{BuildError, ExportError, Exported, Exporter};
 use crate::health::Health;
@@ -33,6 +33,9 @@ use crate::queue::{Batch, Blame, Queue, Ticket};
 
 /// The longest that a destination's own hint may make us wait.
 const LONGEST_HINT: Duration = Duration::from_secs(300);
+
+/// The longest wait between two attempts while the engine stops.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the queue before an exporter and its delivery loop behave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -293,9 +296,21 @@ impl Worker {
                     blame: Blame::Nacked,
                 });
             }
-            sleep(delay).await;
+            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT))
+                .await;
             failures = failures.saturating_add(1);
             self.retries.increment(1);
+        }
+    }
+
+    /// Waits for `delay`. When the queue closes, what is in it has little time left: the wait is cut to a second, though not
+    /// below `least`, which the destination asked for.
+    async fn pause(&self, delay: Duration, least: Duration) {
+        let now = Instant::now();
+        let until = now + delay;
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.queue.closed() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
         }
     }
 

@@ -13,7 +13,7 @@
 //! - A request enters every queue of every pipeline or none; a sender that is told to try again makes no duplicates.
 //! - With `ack: received` the answer is known without an await, a lock, or an allocation beyond what the bytes need.
 //!
-//! It does not read sockets and does not know what a processor does. Reload will swap [`Door::routes`] as a whole, which is
+//! It does not read sockets and does not know what a processor does. Reload will swap `Door::routes` as a whole, which is
 //! why nothing of it is copied into an [`Inlet`].
 
 use std::fmt;

@@ -10,7 +10,7 @@
 //! Invariants:
 //! - What is reserved, waiting and in flight together stays within the limits: room is given back by the verdict, not by
 //!   leaving the queue. So an `ArrayQueue` with room for `max_requests` is never full.
-//! - A request that stands in the queue ends in exactly one of delivered and dropped. A [`Ticket`] that is lost on the way
+//! - A request that stands in the queue ends in exactly one of delivered and dropped. A `Ticket` that is lost on the way
 //!   (panic, deadline) counts as dropped and is a nack.
 //! - No lock: crossbeam `ArrayQueue`s and atomics; tokio's `Notify` wakes workers.
 //!
@@ -71,6 +71,7 @@ struct Books {
     abandoned: AtomicBool,
     abandoned_items: AtomicU64,
     wake: Notify,
+    closing: Notify,
     metrics: ComponentMetrics,
     gauge_bytes: Gauge,
     gauge_requests: Gauge,
@@ -98,6 +99,7 @@ impl Queue {
             abandoned: AtomicBool::new(false),
             abandoned_items: AtomicU64::new(0),
             wake: Notify::new(),
+            closing: Notify::new(),
             gauge_bytes: metrics.gauge(names::QUEUE_BYTES, &[]),
             gauge_requests: metrics.gauge(names::QUEUE_REQUESTS, &[]),
             gauge_items: metrics.gauge(names::QUEUE_ITEMS, &[]),
@@ -186,6 +188,15 @@ impl Queue {
     pub fn close(&self) {
         self.books.closed.store(true, Ordering::SeqCst);
         self.books.wake.notify_waiters();
+        self.books.closing.notify_waiters();
+    }
+
+    /// Resolves when the queue is closed; at once when it is.
+    pub(crate) async fn closed(&self) {
+        let closing = self.books.closing.notified();
+        if !self.books.closed.load(Ordering::SeqCst) {
+            closing.await;
+        }
     }
 
     /// Gives up on everything in it: waiting requests are dropped with reason `shutdown` and nacked, and so are those in
@@ -439,5 +450,116 @@ impl Batch {
     fn push(&mut self, queued: Queued) {
         self.requests.push(queued.request);
         self.tickets.push(queued.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AckMode, Verdict, Writer};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metrics::ComponentKind;
+
+    fn queue(change: impl FnOnce(&mut QueueSettings)) -> Arc<Queue> {
+        let mut settings = QueueSettings::default();
+        change(&mut settings);
+        Arc::new(Queue::new(
+            &settings,
+            &ComponentMetrics::new(ComponentKind::Exporter, "queue_test"),
+        ))
+    }
+
+    fn request(signal: Signal, size: usize) -> Request {
+        let mut writer = Writer::new();
+        writer.message(1, |resource| {
+            resource.message(2, |scope| scope.message(2, |_| {}));
+            resource.string(3, &"x".repeat(size));
+        });
+        Request::receive(signal, writer.finish()).unwrap().0
+    }
+
+    fn push(queue: &Arc<Queue>, request: Request, ack: Option<Ack>) -> Result<(), NoRoom> {
+        let slot = queue.reserve(request.bytes().len(), 1)?;
+        slot.push(request, None, ack, Instant::now());
+        Ok(())
+    }
+
+    #[test]
+    fn room_is_given_back_by_the_verdict() {
+        let queue = queue(|s| s.max_requests = 2);
+        let slot = queue.reserve(10, 1).unwrap();
+        push(&queue, request(Signal::Logs, 5), None).unwrap();
+        assert_eq!(queue.reserve(10, 1).unwrap_err(), NoRoom::Full);
+        drop(slot);
+        let mut batch = Batch::default();
+        assert!(queue.fill(&mut batch, 1000));
+        assert_eq!(queue.level().requests, 1, "in flight is still in the books");
+        batch.tickets.remove(0).delivered(0);
+        assert_eq!((queue.level().requests, queue.level().bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_lost_ticket_is_a_nack() {
+        let queue = queue(|_| {});
+        let (ack, waiter) = Ack::new(AckMode::Delivered);
+        push(&queue, request(Signal::Traces, 5), Some(ack)).unwrap();
+        drop(queue);
+        assert_eq!(waiter.verdict(), Some(Verdict::Nacked));
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_and_is_drained_by_its_last_verdict() {
+        let queue = queue(|_| {});
+        let late = queue.reserve(10, 1).unwrap();
+        queue.close();
+        assert_eq!(queue.reserve(10, 1).unwrap_err(), NoRoom::Closed);
+        assert!(!queue.is_drained(), "a slot is still out");
+        late.push(request(Signal::Logs, 5), None, None, Instant::now());
+        assert!(!queue.is_drained());
+        let mut batch = Batch::default();
+        assert!(queue.fill(&mut batch, 0));
+        batch.tickets.clear();
+        assert!(queue.is_drained());
+    }
+
+    #[test]
+    fn what_comes_after_the_queue_was_abandoned_is_counted() {
+        let queue = queue(|_| {});
+        let late = queue.reserve(10, 3).unwrap();
+        queue.abandon();
+        late.push(request(Signal::Logs, 5), None, None, Instant::now());
+        assert!(queue.is_drained());
+        assert_eq!(queue.abandoned_items(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_comes_out_once_in_batches_that_fit(
+            sizes in proptest::collection::vec((0..3_usize, 0..300_usize), 1..60),
+            max_bytes in 0..1000_usize,
+        ) {
+            let queue = queue(|_| {});
+            let mut sent: [Vec<Request>; 3] = Default::default();
+            for (lane, size) in sizes {
+                let request = request(Signal::ALL[lane], size);
+                sent[request.signal() as usize].push(request.clone());
+                push(&queue, request, None).unwrap();
+            }
+            let mut got: [Vec<Request>; 3] = Default::default();
+            let mut batch = Batch::default();
+            while queue.fill(&mut batch, max_bytes) {
+                let bytes: usize = batch.requests.iter().map(|request| request.bytes().len()).sum();
+                prop_assert!(bytes <= max_bytes || batch.requests.len() == 1);
+                prop_assert_eq!(batch.requests.len(), batch.tickets.len());
+                for request in batch.requests.drain(..) {
+                    got[request.signal() as usize].push(request);
+                }
+                batch.tickets.drain(..).for_each(|ticket| ticket.delivered(0));
+            }
+            // One worker keeps the order of each signal.
+            prop_assert_eq!(sent, got);
+            prop_assert_eq!(queue.level().requests + queue.level().bytes, 0);
+        }
     }
 }

@@ -242,3 +242,67 @@ impl Collected {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::Writer;
+
+    use super::*;
+
+    fn request() -> Request {
+        let mut writer = Writer::new();
+        writer.message(1, |resource| {
+            resource.message(2, |scope| scope.message(2, |_| {}))
+        });
+        Request::receive(Signal::Logs, writer.finish()).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn what_send_said_yes_to_is_in_the_list() {
+        for ack in [AckMode::Received, AckMode::Delivered] {
+            let (inlet, collected) = inlet(ack, &[Signal::Logs]);
+            inlet.send(request(), inlet.permit()).await.unwrap();
+            assert_eq!(collected.requests(), [request()]);
+            assert_eq!(collected.wait_for(1).await.len(), 1);
+            assert_eq!(collected.budget().used(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_destination_answers_as_told() {
+        let (inlet, collected) = inlet(AckMode::Delivered, &[Signal::Logs]);
+        let send = || inlet.send(request(), inlet.permit());
+        collected.answer(Answer::Reject);
+        assert_eq!(send().await.unwrap_err().reason, "rejected");
+        collected.answer(Answer::Nack);
+        assert_eq!(send().await.unwrap_err().reason, "not_delivered");
+        collected.answer(Answer::Hold);
+        let held = inlet.enter(request(), inlet.permit()).unwrap();
+        assert!(collected.requests().is_empty());
+        collected.answer(Answer::Deliver);
+        held.settled().await.unwrap();
+        collected.close();
+        assert_eq!(send().await.unwrap_err().reason, "shutting_down");
+    }
+
+    #[test]
+    fn it_needs_no_runtime_where_nothing_waits() {
+        let queue = QueueSettings {
+            max_requests: 1,
+            ..QueueSettings::default()
+        };
+        let (inlet, collected) = Setup {
+            queue,
+            ..Setup::default()
+        }
+        .inlet();
+        collected.answer(Answer::Hold);
+        assert!(inlet.enter(request(), inlet.permit()).unwrap().is_settled());
+        assert_eq!(
+            inlet.enter(request(), inlet.permit()).unwrap_err().reason,
+            "queue_full"
+        );
+        collected.answer(Answer::Deliver);
+        assert_eq!(collected.items(), 1);
+    }
+}
