@@ -5,7 +5,7 @@
 //! hint, so overload is the sender's to absorb and never an OOM.
 //!
 //! Invariant: the sum of all permits is at most the limit, save for what processors add to a request that was already let in
-//! (see [`Permit::resize`]). One atomic counter, no lock. What allocators and sockets use besides is not counted.
+//! (see `Permit::resize`). One atomic counter, no lock. What allocators and sockets use besides is not counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

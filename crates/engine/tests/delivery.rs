@@ -1,4 +1,5 @@
 //! The promises of the way from the inlet to the destination: acknowledgement, retry, isolation, limits, books.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
