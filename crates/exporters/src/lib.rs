@@ -1,1 +1,17 @@
-//! Every way out, one folder each
+//! Every way out, one folder each, and the table that lists them.
+//!
+//! An exporter encodes and sends one request. Queue, merging, retry, back-off and acknowledgement are the engine's; an
+//! exporter says by its error whether trying again may help. Adding one touches its folder and a line of [`EXPORTERS`].
+
+mod debug;
+mod file;
+mod otlp;
+
+use engine::ExporterFactory;
+
+/// All exporters.
+pub const EXPORTERS: &[ExporterFactory] = &[
+    ExporterFactory::of::<otlp::OtlpConfig>(),
+    ExporterFactory::of::<file::FileConfig>(),
+    ExporterFactory::of::<debug::DebugConfig>(),
+];

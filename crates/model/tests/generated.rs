@@ -1,7 +1,7 @@
 //! The tables and views in `src/otlp/` are generated from `proto/`. This test fails when they have drifted;
 //! `UPDATE_GENERATED=1 cargo test -p model --test generated` writes them anew.
 
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The receipt check against prost: what it takes prost takes, what it mends reads the same, what it counts is there.
 
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod common;
 

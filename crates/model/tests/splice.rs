@@ -1,6 +1,6 @@
 //! Splice against a naive model: parse into a tree, edit the tree, encode it.
 
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod common;
 

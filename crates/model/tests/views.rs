@@ -1,6 +1,6 @@
 //! The generated views against prost's structs, on random requests.
 
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod common;
 

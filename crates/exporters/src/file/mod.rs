@@ -1,0 +1,200 @@
+//! Files: one a signal, as OTLP JSON lines or as length-prefixed protobuf, rotated by size.
+//!
+//! ```text
+//! otlp_json:  one export request a line, as the OpenTelemetry file exporter specification has it
+//! otlp_proto: 4 bytes length, big endian, then the export request in protobuf; again and again
+//! ```
+//! `traces.jsonl` is the file being written, `traces.jsonl.1` the one before it, and so on up to `max_files`.
+//!
+//! Invariant: a request stands in a file whole or not at all; a write that fails half-way is taken back.
+
+mod rotation;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use codec::otlp_json;
+use engine::{
+    BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
+};
+use model::{Request, Signal};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use rotation::RotatedFile;
+
+/// Writes files.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileConfig {
+    /// The folder for `traces.jsonl`, `logs.jsonl` and `metrics.jsonl` (`.binpb` for `otlp_proto`); made if it is missing.
+    directory: PathBuf,
+    /// `otlp_json` or `otlp_proto`. Default: otlp_json.
+    #[serde(default)]
+    format: Format,
+    /// When a file is put aside and a new one begun.
+    #[serde(default)]
+    rotate: RotateConfig,
+    /// Whether every request is synced to disk before it counts as delivered. Default: false.
+    #[serde(default)]
+    sync: bool,
+    /// The queue in front of this exporter.
+    #[serde(default)]
+    queue: QueueSettings,
+    /// What happens when writing fails, as when the disk is full.
+    #[serde(default)]
+    retry: RetrySettings,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// OTLP JSON lines.
+    #[default]
+    OtlpJson,
+    /// Protobuf with lengths.
+    OtlpProto,
+}
+
+/// Rotation by size.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RotateConfig {
+    /// A file is put aside before it would grow past this many bytes. Default: 104857600 (100 MiB).
+    pub(crate) max_bytes: u64,
+    /// Files put aside that are kept, for each signal; the oldest is deleted. Default: 5.
+    pub(crate) max_files: usize,
+}
+
+impl Default for RotateConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 100 << 20,
+            max_files: 5,
+        }
+    }
+}
+
+impl FileConfig {
+    fn path(&self, signal: Signal) -> PathBuf {
+        let extension = match self.format {
+            Format::OtlpJson => "jsonl",
+            Format::OtlpProto => "binpb",
+        };
+        self.directory.join(format!("{}.{extension}", signal.name()))
+    }
+}
+
+impl ExporterConfig for FileConfig {
+    const NAME: &'static str = "file";
+    const SUMMARY: &'static str = "files of OTLP JSON lines or protobuf, one a signal, rotated by size";
+    const SIGNALS: &'static [Signal] = &Signal::ALL;
+
+    fn claims(&self) -> Vec<Claim> {
+        Signal::ALL
+            .iter()
+            .map(|signal| Claim::Path(self.path(*signal)))
+            .collect()
+    }
+
+    fn delivery(&self) -> DeliverySettings {
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+        }
+    }
+
+    fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
+        if self.rotate.max_bytes == 0 {
+            return Err(BuildError::new(
+                "rotate.max_bytes is 0: every request would get a file of its own",
+            ));
+        }
+        if !context.dry_run {
+            make_folder(&self.directory)?;
+        }
+        let files = Signal::ALL.map(|signal| {
+            Arc::new(Mutex::new(RotatedFile::new(
+                self.path(signal),
+                self.rotate.clone(),
+                self.sync,
+            )))
+        });
+        Ok(Box::new(FileExporter {
+            format: self.format,
+            files,
+        }))
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), BuildError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    // Telemetry is private: what we make is for our own user alone.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|e| {
+        let advice = "give a `directory` that this user may write";
+        BuildError::because(
+            format!("cannot make the folder {}: {e}; {advice}", folder.display()),
+            e,
+        )
+    })
+}
+
+struct FileExporter {
+    format: Format,
+    files: [Arc<Mutex<RotatedFile>>; 3],
+}
+
+impl Exporter for FileExporter {
+    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+        Box::pin(async move {
+            let Some(first) = requests.first() else {
+                return Ok(Exported::default());
+            };
+            let file = Arc::clone(&self.files[first.signal() as usize]);
+            let (format, requests) = (self.format, requests.to_vec());
+            let written = tokio::task::spawn_blocking(move || {
+                let bytes = encode(format, &requests);
+                file.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes)
+            });
+            match written.await {
+                Ok(Ok(())) => Ok(Exported::default()),
+                Ok(Err(error)) => Err(ExportError::Retryable {
+                    message: error.to_string(),
+                    retry_after: None,
+                }),
+                Err(error) => Err(ExportError::Retryable {
+                    message: error.to_string(),
+                    retry_after: None,
+                }),
+            }
+        })
+    }
+}
+
+fn encode(format: Format, requests: &[Request]) -> Vec<u8> {
+    let size: usize = requests.iter().map(|r| r.bytes().len()).sum();
+    match format {
+        Format::OtlpJson => {
+            let mut out = Vec::with_capacity(size * 3);
+            for request in requests {
+                otlp_json::encode(request, &mut out);
+                out.push(b'\n');
+            }
+            out
+        }
+        Format::OtlpProto => {
+            let mut out = Vec::with_capacity(size + 4 * requests.len());
+            for request in requests {
+                // Checked at receipt: requests are far below 4 GiB.
+                out.extend_from_slice(&(request.bytes().len() as u32).to_be_bytes());
+                out.extend_from_slice(request.bytes());
+            }
+            out
+        }
+    }
+}

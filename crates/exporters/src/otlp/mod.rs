@@ -1,0 +1,122 @@
+//! OTLP over gRPC or HTTP: the bytes of the requests as they are, several merged by sending them one after the other.
+//!
+//! Which answers mean "try again" is the specification's: gRPC statuses CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE,
+//! UNAVAILABLE, DATA_LOSS, and RESOURCE_EXHAUSTED with RetryInfo; HTTP 429, 502, 503, 504. Hints are honoured.
+
+mod grpc;
+mod http;
+mod response;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue};
+use engine::{
+    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+};
+use model::Signal;
+use net::config::{ClientTls, Compression};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Sends OTLP to a collector or a backend that speaks it: Tempo, Jaeger, Loki, Prometheus and others.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OtlpConfig {
+    /// `grpc` or `http` (protobuf). Default: grpc.
+    #[serde(default)]
+    protocol: Protocol,
+    /// Where to, such as `http://tempo:4317` or `https://otlp.example.net`. For HTTP, `/v1/traces` and so on is added.
+    endpoint: String,
+    /// `none`, `gzip` or `zstd`. Default: none, which costs the least CPU; use zstd where the network is the bottleneck.
+    #[serde(default)]
+    compression: Compression,
+    /// Headers of every request, such as a tenant (`X-Scope-OrgID`) or an authorization. Default: none.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// TLS settings for `https`. Default: the public authorities.
+    #[serde(default)]
+    tls: Option<ClientTls>,
+    /// gRPC connections that requests are spread over. Default: 1.
+    #[serde(default = "one")]
+    connections: usize,
+    /// The queue in front of this exporter.
+    #[serde(default)]
+    queue: QueueSettings,
+    /// What happens when sending fails.
+    #[serde(default)]
+    retry: RetrySettings,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Protocol {
+    /// OTLP/gRPC.
+    #[default]
+    Grpc,
+    /// OTLP/HTTP with protobuf bodies.
+    Http,
+}
+
+impl ExporterConfig for OtlpConfig {
+    const NAME: &'static str = "otlp";
+    const SUMMARY: &'static str = "OTLP over gRPC or HTTP, the bytes as they are";
+    const SIGNALS: &'static [Signal] = &Signal::ALL;
+
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    fn delivery(&self) -> DeliverySettings {
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+        }
+    }
+
+    fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
+        if self.connections == 0 || self.connections > 64 {
+            return Err(BuildError::new(format!(
+                "connections is {}; give 1 to 64",
+                self.connections
+            )));
+        }
+        Ok(match self.protocol {
+            Protocol::Grpc => Box::new(grpc::GrpcExporter::new(&self)?),
+            Protocol::Http => Box::new(http::HttpExporter::new(&self)?),
+        })
+    }
+}
+
+impl OtlpConfig {
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.retry.timeout_ms)
+    }
+
+    fn header_map(&self) -> Result<HeaderMap, BuildError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
+                BuildError::because(
+                    format!("headers: {name:?} is no header name; use letters, digits and -"),
+                    e,
+                )
+            })?;
+            let mut value = HeaderValue::try_from(value.as_str()).map_err(|e| {
+                BuildError::because(
+                    format!("headers: the value of {name} has a line break or a control character"),
+                    e,
+                )
+            })?;
+            // Credentials are among them: never in a log.
+            value.set_sensitive(true);
+            headers.insert(parsed, value);
+        }
+        Ok(headers)
+    }
+}
