@@ -13,7 +13,7 @@ use crate::descriptor::{FieldDescriptor, Kind, MessageDescriptor};
 use crate::normalize;
 use crate::otlp::request_descriptor;
 use crate::request::Signal;
-use crate::wire::{Field, MAX_DEPTH, Wire, WireError, read_field, read_varint, varint_len};
+use crate::wire::{Field, MAX_DEPTH, Wire, WireError, read_field, read_varint};
 
 /// Why bytes are not an OTLP export request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,14 +201,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Over-long tags and lengths are legal but readers and search patterns may disagree on them.
+    /// Over-long tags and lengths are legal but readers and search patterns may disagree on them. A varint of several bytes
+    /// is over-long when its last byte adds nothing.
     #[inline]
     fn note_overlong(&mut self, field: &Field) {
-        let tag_len = field.prefix - field.start;
-        let tag_overlong = tag_len > 1 && tag_len != varint_len(u64::from(field.number) << 3);
-        let length_overlong = field.body - field.prefix > 1
-            && field.body - field.prefix != varint_len((field.end - field.body) as u64);
-        self.survey.repairs.overlong += usize::from(tag_overlong | length_overlong);
+        let overlong = |from: usize, to: usize| to - from > 1 && self.buf.get(to - 1) == Some(&0);
+        let any = overlong(field.start, field.prefix) || overlong(field.prefix, field.body);
+        self.survey.repairs.overlong += usize::from(any);
     }
 }
 
