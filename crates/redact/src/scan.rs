@@ -1,0 +1,207 @@
+//! The cheap first pass: where in a buffer can an id stand at all?
+//!
+//! The scan runs over arbitrary bytes, usually the wire form of a whole request, and yields the sorted positions of
+//! *anchors*: short byte strings that every spelling of an id must hold. It decides nothing else. Most requests have no
+//! anchor and are done.
+//!
+//! Two kinds of search, both vectorised:
+//! - anchors of four bytes or more: `aho_corasick::packed` (Teddy), one pass for up to 32 of them. With more than 32 it
+//!   would switch to a variant of half the speed, so they are split into passes of 32. Teddy sorts patterns into eight
+//!   buckets by their position in the list; a bucket whose patterns look alike gives far fewer false alarms, so the list
+//!   is sorted and dealt out such that neighbours share a bucket (measured: 13.3 GB/s against 9.9 GB/s unsorted).
+//! - *needles*, shorter or rare: one `memchr::memmem` pass each (60 to 80 GB/s), with a predicate that throws out chance
+//!   hits on the spot. A two-byte string in the Teddy set would make all of its fingerprints two bytes long.
+//!
+//! Invariant: no hit hides another. Searches go on one byte after the start of a hit, not after its end.
+//!
+//! Not here: what an anchor means (`detect`), and any notion of fields, strings or boundaries.
+
+use aho_corasick::Span;
+use aho_corasick::packed::{self, MatchKind, Searcher};
+use memchr::memmem::Finder;
+
+use crate::detect::{FAMILIES, Needle};
+
+/// Finds anchors in bytes. Built once, shared by all threads.
+#[derive(Debug)]
+pub struct Scanner {
+    sources: Vec<Source>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Packed(Searcher),
+    Needle(Finder<'static>, fn(&[u8]) -> bool),
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner for the anchors of every family of detectors.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut anchors: Vec<&'static [u8]> = FAMILIES
+            .iter()
+            .flat_map(|family| family.anchors)
+            .copied()
+            .collect();
+        anchors.sort_unstable();
+        anchors.dedup();
+        let mut sources: Vec<Source> = anchors.chunks(SLIM_TEDDY).flat_map(Source::literals).collect();
+        sources.extend(
+            FAMILIES
+                .iter()
+                .flat_map(|family| family.needles)
+                .map(Source::needle),
+        );
+        assert!(sources.len() <= MAX_SOURCES, "raise MAX_SOURCES");
+        Self { sources }
+    }
+
+    /// Appends the positions of all anchors in `bytes` to `out`, sorted, each once.
+    ///
+    /// # Panics
+    /// If `bytes` is 4 GiB long or longer: positions are 32-bit, and a request that large is refused much earlier.
+    pub fn anchors(&self, bytes: &[u8], out: &mut Vec<u32>) {
+        assert!(
+            u32::try_from(bytes.len()).is_ok(),
+            "a buffer of 4 GiB or more cannot be scanned"
+        );
+        let first = out.len();
+        let mut busy = 0;
+        for source in &self.sources {
+            let before = out.len();
+            source.for_each(bytes, |at| out.push(at as u32));
+            busy += u32::from(out.len() > before);
+        }
+        if busy > 1 {
+            out[first..].sort_unstable();
+            let mut kept = first;
+            for i in first..out.len() {
+                if i == first || out[i] != out[kept - 1] {
+                    out[kept] = out[i];
+                    kept += 1;
+                }
+            }
+            out.truncate(kept);
+        }
+    }
+
+    /// The positions of all anchors in `bytes`, sorted, each once, found as they are asked for.
+    #[must_use]
+    pub fn iter<'s>(&'s self, bytes: &'s [u8]) -> Anchors<'s> {
+        let mut next = [NONE; MAX_SOURCES];
+        for (slot, source) in next.iter_mut().zip(&self.sources) {
+            *slot = source.find(bytes, 0).unwrap_or(NONE);
+        }
+        Anchors {
+            scanner: self,
+            bytes,
+            next,
+        }
+    }
+}
+
+/// Positions of anchors; see [`Scanner::iter`].
+#[derive(Debug)]
+pub struct Anchors<'s> {
+    scanner: &'s Scanner,
+    bytes: &'s [u8],
+    /// Next hit of each source.
+    next: [usize; MAX_SOURCES],
+}
+
+impl Iterator for Anchors<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let sources = &self.scanner.sources;
+        let at = self.next[..sources.len()]
+            .iter()
+            .copied()
+            .min()
+            .filter(|&at| at != NONE)?;
+        for (slot, source) in self.next.iter_mut().zip(sources) {
+            if *slot == at {
+                *slot = source.find(self.bytes, at + 1).unwrap_or(NONE);
+            }
+        }
+        Some(at)
+    }
+}
+
+impl Source {
+    /// Searches for `sorted`: one Teddy pass, or a pass each where the CPU has no instructions that Teddy can use.
+    fn literals(sorted: &[&'static [u8]]) -> Vec<Self> {
+        let teddy = packed::Config::new()
+            .match_kind(MatchKind::LeftmostFirst)
+            .builder()
+            .extend(deal(sorted))
+            .build();
+        match teddy {
+            Some(searcher) => vec![Source::Packed(searcher)],
+            None => sorted
+                .iter()
+                .map(|anchor| Source::Needle(Finder::new(*anchor), |_| true))
+                .collect(),
+        }
+    }
+
+    fn needle(needle: &Needle) -> Self {
+        Source::Needle(Finder::new(needle.bytes), needle.plausible)
+    }
+
+    /// First hit at or after `from`.
+    fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        if from >= bytes.len() {
+            return None;
+        }
+        match self {
+            Source::Packed(searcher) => {
+                let span = Span {
+                    start: from,
+                    end: bytes.len(),
+                };
+                Some(searcher.find_in(bytes, span)?.start())
+            }
+            Source::Needle(finder, plausible) => {
+                let mut from = from;
+                loop {
+                    let at = from + finder.find(&bytes[from..])?;
+                    if plausible(&bytes[at..]) {
+                        return Some(at);
+                    }
+                    from = at + 1;
+                }
+            }
+        }
+    }
+
+    fn for_each(&self, bytes: &[u8], mut hit: impl FnMut(usize)) {
+        let mut from = 0;
+        while let Some(at) = self.find(bytes, from) {
+            hit(at);
+            from = at + 1;
+        }
+    }
+}
+
+/// Reorders sorted patterns so that neighbours land in the same of Teddy's buckets (list position modulo 8).
+fn deal(sorted: &[&'static [u8]]) -> Vec<&'static [u8]> {
+    let rows = sorted.len().div_ceil(TEDDY_BUCKETS);
+    (0..rows)
+        .flat_map(|row| (0..TEDDY_BUCKETS).filter_map(move |bucket| sorted.get(bucket * rows + row)))
+        .copied()
+        .collect()
+}
+
+const TEDDY_BUCKETS: usize = 8;
+/// Most patterns that Teddy searches at full speed.
+const SLIM_TEDDY: usize = 32;
+/// Most searches over one buffer, also where each anchor needs its own.
+const MAX_SOURCES: usize = 64;
+const NONE: usize = usize::MAX;
