@@ -1,5 +1,7 @@
 //! `cargo xtask backends`: the real servers, by hand.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -93,31 +95,40 @@ fn clock(elapsed: Duration) -> String {
 }
 
 fn list(home: &Home) -> Result<()> {
-    println!("cache: {}", home.root().display());
+    let mut text = format!("cache: {}\n", home.root().display());
     for backend in BACKENDS {
-        let installed = if backends::is_installed(home, backend) {
-            "installed"
-        } else {
-            "not installed"
-        };
-        println!(
-            "\n{} {}: {} ({installed})",
-            backend.name, backend.version, backend.about
-        );
-        for missing in backend.missing() {
-            println!("  {missing}");
-        }
-        let ports: Vec<String> = backend
-            .ports
-            .iter()
-            .map(|port| format!("{} {}", port.name, port.fixed))
-            .collect();
-        if !ports.is_empty() {
-            println!("  ports when started by hand: {}", ports.join(", "));
-        }
-        if let Some(running) = backends::running(home, backend)? {
-            println!("  running as process {} at {}", running.pid, running.url);
-        }
+        describe(&mut text, home, backend)?;
+    }
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `cargo xtask backends list | head` has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+fn describe(text: &mut String, home: &Home, backend: &Backend) -> Result<()> {
+    let Backend {
+        name, version, about, ..
+    } = backend;
+    let installed = if backends::is_installed(home, backend) {
+        "installed"
+    } else {
+        "not installed"
+    };
+    writeln!(text, "\n{name} {version}: {about} ({installed})")?;
+    for missing in backend.missing() {
+        writeln!(text, "  {missing}")?;
+    }
+    let ports: Vec<String> = backend
+        .ports
+        .iter()
+        .map(|port| format!("{} {}", port.name, port.fixed))
+        .collect();
+    if !ports.is_empty() {
+        writeln!(text, "  ports when started by hand: {}", ports.join(", "))?;
+    }
+    if let Some(running) = backends::running(home, backend)? {
+        writeln!(text, "  running as process {} at {}", running.pid, running.url)?;
     }
     Ok(())
 }

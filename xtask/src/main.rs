@@ -2,7 +2,13 @@
 //!
 //! Each subcommand is a module with its typed arguments and a `run`. Programs are run in the workspace's root and write
 //! straight to the terminal. Deliberately absent: anything a plain `cargo` command does as well.
-#![expect(clippy::print_stdout, reason = "a command-line program for developers")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program for developers"
+)]
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -42,8 +48,18 @@ enum Task {
     Ci,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
         Task::Test(args) => test::run(&args),
         Task::Backends(args) => backends_cmd::run(&args),
         Task::Bench(args) => bench::run(&args),

@@ -8,9 +8,6 @@ public class OpenSearchNode {
       settings.put("network.host", "127.0.0.1");
       settings.put("http.port", args[1]);
       settings.put("transport.port", args[2]);
-      settings.put("discovery.type", "single-node");
-      settings.putList("discovery.seed_hosts");
-      settings.putList("cluster.initial_cluster_manager_nodes");
       settings.put("node.store.allow_mmap", false);
     });
     node.build(OpenSearchRunner.newConfigs().basePath(args[0]).numOfNode(1).clusterName("floodway"));
