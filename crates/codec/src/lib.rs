@@ -1,1 +1,23 @@
-//! Sans-io formats: OTLP JSON, Logstash JSON lines
+//! Sans-io formats: bytes in, OTLP bytes out, and back.
+//!
+//! | module | format |
+//! |---|---|
+//! | [`otlp_json`] | OTLP/JSON, both ways, driven by the tables in `model::descriptor` |
+//! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
+//! | [`logs`] | the batch of log records that line-shaped inputs write into |
+//! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
+//!
+//! Invariant: nothing here knows a socket, a clock or a runtime. Bytes and the current time are passed in, and
+//! whatever a peer sends, memory is bounded by the limits passed in, and the result is a sound request or an error.
+//! Invariant: no error quotes a value from the input, since errors reach logs that redaction does not.
+
+#[doc(hidden)]
+pub mod fuzzing;
+mod json;
+pub mod json_lines;
+mod json_text;
+pub mod lines;
+pub mod logs;
+pub mod otlp_json;
+pub mod severity;
+pub mod timestamp;
