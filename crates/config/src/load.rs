@@ -146,11 +146,13 @@ pub fn parse(
         exporters: exporters.read,
         pipelines,
     };
+    let places = places(entries);
     let origin = Origin {
         file: name.to_owned(),
         source: source.to_owned(),
-        places: places(entries),
+        places,
         values,
+        root,
     };
     Ok(Config {
         graph,

@@ -8,7 +8,7 @@ use engine::graph::GraphError;
 
 use crate::expand::Values;
 use crate::fault::Fault;
-use crate::node::Place;
+use crate::node::{Node, Place, Value};
 use crate::report::Problems;
 
 /// The file, the places of its keys, and what it took from outside.
@@ -19,6 +19,7 @@ pub struct Origin {
     /// By setting: `receivers.otlp`, `pipelines.main`.
     pub(crate) places: HashMap<String, Place>,
     pub(crate) values: Values,
+    pub(crate) root: Node,
 }
 
 /// The file's name and nothing of its content.
@@ -38,6 +39,10 @@ impl Origin {
     pub fn explain(&self, error: &GraphError) -> Problems {
         let path = path(error);
         let mut message = error.to_string();
+        if let GraphError::Build { id, .. } | GraphError::Start { id, .. } = error {
+            // Some components begin with their own name.
+            message = message.replacen(&format!(": {id}: "), ": ", 1);
+        }
         // The engine's text ends with the component's; what caused that stands behind it.
         let mut cause = error.source().and_then(std::error::Error::source);
         while let Some(inner) = cause {
@@ -54,6 +59,22 @@ impl Origin {
             path: String::new(),
         };
         Problems::new(&self.file, &self.source, &self.values.secrets(), vec![fault])
+    }
+
+    /// What the file says at a place, such as `["processors", "redact", "mode"]`: a scalar's text. `None` where it says nothing, even
+    /// if there is a default.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        let mut node = &self.root;
+        for name in path {
+            let Value::Map(entries) = &node.value else {
+                return None;
+            };
+            node = &entries.iter().find(|(key, _)| key.text == *name)?.1;
+        }
+        match &node.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            _ => None,
+        }
     }
 
     /// `text` without the secrets that the file took from outside.

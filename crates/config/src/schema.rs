@@ -127,6 +127,10 @@ fn allow_placeholders(schema: &mut Value) {
                     allow_placeholders(value);
                 }
             }
+            // Text with a placeholder fits several branches at once.
+            if let Some(branches) = map.remove("oneOf") {
+                map.insert("anyOf".to_owned(), branches);
+            }
             if is_narrow(map) {
                 let description = map.remove("description");
                 let default = map.remove("default");

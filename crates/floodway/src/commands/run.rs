@@ -1,0 +1,199 @@
+//! `floodway run`: from a file to a running graph, and to its end.
+//!
+//! ```text
+//! read and check the file -> log -> recorder -> runtime -> build -> admin binds -> graph starts -> summary
+//! first signal: the graph drains, /ready says 503, /health goes on answering -> what was delivered and dropped -> exit
+//! second signal: exit at once
+//! ```
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use config::{Config, LogFormat, Origin, ProcessEnvironment, Settings};
+use engine::{DrainReport, Graph, GraphSpec, Running};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::Admin;
+use crate::cli::ConfigArgs;
+use crate::summary::Summary;
+use crate::telemetry::{Telemetry, Totals};
+use crate::{component_tables, exit, logging};
+
+pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
+    let Config {
+        graph,
+        settings,
+        origin,
+    } = config::load(&args.file, &component_tables::ALL, &ProcessEnvironment)?;
+    logging::start(&settings.log)?;
+    let telemetry = Telemetry::install()?;
+    let runtime = runtime(&settings)?;
+    let code = runtime.block_on(serve(graph, &settings, &origin, telemetry))?;
+    // A blocking task that hangs, a name lookup for one, must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(code)
+}
+
+/// Worker threads: as configured, or one a core.
+fn workers(settings: &Settings) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    settings
+        .runtime
+        .workers
+        .map_or_else(cores, |workers| usize::from(workers.get()))
+}
+
+fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(settings))
+        .thread_name("floodway")
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")
+        .map_err(|error| exit::no_start(format!("{error:#}")))
+}
+
+async fn serve(
+    spec: GraphSpec,
+    settings: &Settings,
+    origin: &Origin,
+    telemetry: Telemetry,
+) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    telemetry.spawn_upkeep();
+    let summary = Summary::of(&spec, origin);
+    let graph = Graph::build(spec, false).map_err(|error| origin.explain(&error))?;
+    for warning in graph.warnings() {
+        tracing::warn!("{warning}");
+    }
+    // The admin server binds first: whoever waits for it must not find somebody else's.
+    let admin = Admin::start(&settings.admin, telemetry.clone()).await?;
+    let started = tokio::select! {
+        started = graph.start() => started,
+        code = signals.next() => return Ok(ExitCode::from(code)),
+    };
+    let running = started.map_err(|error| exit::no_start(origin.explain(&error).to_string()))?;
+    admin.watch(running.monitor());
+    announce(settings, &summary);
+    let code = signals.next().await;
+    let stopped = stop(running, settings, &telemetry, signals).await;
+    admin.stop().await;
+    tracing::debug!(code, "stopped by a signal");
+    Ok(ExitCode::from(stopped))
+}
+
+fn announce(settings: &Settings, summary: &Summary) {
+    let version = env!("CARGO_PKG_VERSION");
+    let workers = workers(settings);
+    let unredacted = summary.unredacted();
+    if settings.log.format == LogFormat::Json {
+        let admin = if settings.admin.enabled {
+            settings.admin.endpoint.as_str()
+        } else {
+            ""
+        };
+        tracing::info!(
+            version,
+            workers,
+            admin,
+            unredacted = unredacted.join(","),
+            "started"
+        );
+        return;
+    }
+    let admin = if settings.admin.enabled {
+        format!(
+            "http://{}/ (also /health, /ready, /metrics)",
+            settings.admin.endpoint
+        )
+    } else {
+        "nowhere: `admin.enabled` is false".to_owned()
+    };
+    let pid = std::process::id();
+    super::note(&format!(
+        "floodway {version} runs (process {pid}, {workers} worker threads)\n{summary}  {:<10} {admin}\n  \
+         Ctrl-C stops; what is inside is delivered first.\n",
+        "look at"
+    ));
+}
+
+/// Drains the graph. A second signal ends the process here.
+async fn stop(running: Running, settings: &Settings, telemetry: &Telemetry, mut signals: Signals) -> u8 {
+    let deadline = settings.shutdown.deadline.0;
+    let before = telemetry.totals();
+    tracing::info!(
+        deadline_seconds = deadline.as_secs_f64(),
+        "stopping: taking no more requests, delivering what is inside"
+    );
+    let report = tokio::select! {
+        report = running.stop(deadline) => report,
+        code = signals.next() => {
+            tracing::warn!("second signal: ending at once, what is inside is lost");
+            std::process::exit(i32::from(code));
+        }
+    };
+    report_drain(&report, before, telemetry.totals());
+    if report.dropped_items > 0 { exit::LOSS } else { 0 }
+}
+
+fn report_drain(report: &DrainReport, before: Totals, after: Totals) {
+    let drained = after.delivered.saturating_sub(before.delivered);
+    let took_seconds = report.took.as_secs_f64();
+    let Totals {
+        accepted,
+        refused,
+        delivered,
+        dropped,
+    } = after;
+    if report.is_clean() {
+        tracing::info!(
+            took_seconds,
+            drained,
+            accepted,
+            delivered,
+            dropped,
+            refused,
+            "stopped: everything that was inside is delivered"
+        );
+        return;
+    }
+    tracing::warn!(
+        took_seconds,
+        drained,
+        given_up = report.dropped_items,
+        cut_off = report.cut_off.join(","),
+        not_closed = report.not_closed.join(","),
+        accepted,
+        delivered,
+        dropped,
+        refused,
+        "stopped at the deadline: something was given up on"
+    );
+}
+
+/// The signals that stop the program.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next one, as the exit code of a process that it ends at once.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => 130,
+        }
+    }
+}
