@@ -137,8 +137,9 @@ const LINKER_FLAGS: &str = "-ldflags=-s -w -checklinkname=0";
 impl GoModule {
     fn build(&self, steps: &Steps<'_>, dir: &Path, binary: &Path) -> Result<()> {
         let module = format!("{}@{}", self.module, self.version);
+        steps.run_online("download the module", &mut go(dir, &["mod", "download", &module]))?;
         let found = steps.capture(
-            "find the module",
+            "find its go.mod",
             &mut go(dir, &["mod", "download", "-json", &module]),
         )?;
         let go_mod = json(&found, "go mod download -json")?["GoMod"]

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(50);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// On drop the data goes too, so a clean end is worth only a short wait.
-const DROP_GRACE: Duration = Duration::from_secs(2);
+const DROP_GRACE: Duration = Duration::from_secs(1);
 /// A free port may be taken by another process before the server binds it.
 const PORT_ATTEMPTS: usize = 3;
 
@@ -66,7 +66,7 @@ impl Options {
     }
 }
 
-/// A real server on free loopback ports, ready for requests. Dropping it ends its process (SIGTERM, after two seconds
+/// A real server on free loopback ports, ready for requests. Dropping it ends its process (SIGTERM, after one second
 /// SIGKILL) and deletes its data; if the thread is panicking, the end of its log is printed first.
 #[derive(Debug)]
 pub struct Server {

@@ -7,16 +7,9 @@ use backends::{Options, Server, run_tool, tempo};
 
 fn generate_traces(grpc_port: u16, service: &str, traces: &str) -> backends::Result<String> {
     let endpoint = format!("127.0.0.1:{grpc_port}");
-    let args = [
-        "traces",
-        "--otlp-insecure",
-        "--otlp-endpoint",
-        &endpoint,
-        "--service",
-        service,
-        "--traces",
-        traces,
-    ];
+    let mut args = vec!["traces", "--otlp-insecure", "--otlp-endpoint", &endpoint];
+    // Its default is one trace a second.
+    args.extend(["--service", service, "--traces", traces, "--rate", "0"]);
     run_tool("telemetrygen", &args, Duration::from_secs(60))
 }
 

@@ -1,6 +1,7 @@
 //! telemetrygen, the OpenTelemetry project's own load generator: a tool, run with `run_tool`.
 //!
-//! For example `["traces", "--otlp-insecure", "--otlp-endpoint", "127.0.0.1:4317", "--traces", "10"]`.
+//! For example `["traces", "--otlp-insecure", "--otlp-endpoint", "127.0.0.1:4317", "--traces", "10", "--rate", "0"]`:
+//! without the rate it makes one trace a second.
 
 use crate::catalog::{Backend, NEEDS_GO};
 use crate::install::{GoModule, Recipe};
