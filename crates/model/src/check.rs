@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use crate::descriptor::{FieldDescriptor, Kind, MessageDescriptor};
+use crate::descriptor::{FieldDescriptor, Kind, MessageDescriptor, Shape};
 use crate::normalize;
 use crate::otlp::request_descriptor;
 use crate::request::Signal;
@@ -117,6 +117,24 @@ struct Fault {
     problem: Problem,
 }
 
+impl Fault {
+    #[cold]
+    fn within(mut self: Box<Self>, field: &'static str) -> Box<Self> {
+        self.path.push(field);
+        self
+    }
+}
+
+/// What the table of tags says of a field.
+enum Short {
+    /// Checked; the next one is there.
+    Skip(usize),
+    /// A message: field number, body, end.
+    Message(u32, usize, usize),
+    /// Not that simple.
+    No,
+}
+
 #[cold]
 fn fault(offset: usize, problem: impl Into<Problem>) -> Box<Fault> {
     Box::new(Fault {
@@ -145,19 +163,97 @@ impl Walk<'_> {
         self.survey.records += usize::from(descriptor.record);
         let mut seen = 0u32;
         while at < end {
-            let field = read_field(self.buf, at, end).map_err(|e| fault(at, e))?;
-            self.note_overlong(&field);
-            if let Some(known) = descriptor.field(field.number) {
-                self.survey.repairs.duplicates += usize::from(seen & known.slot != 0);
-                seen |= known.slot;
-                self.value(known, &field, depth_left).map_err(|mut f| {
-                    f.path.push(known.name);
-                    f
-                })?;
-            }
-            at = field.end;
+            at = match self.short(descriptor, at, end, &mut seen) {
+                Short::Skip(next) => next,
+                Short::Message(number, body, next) => {
+                    let known = descriptor.field(number);
+                    self.nested(known, body, next, depth_left)?;
+                    next
+                }
+                Short::No => self.long(descriptor, at, end, depth_left, &mut seen)?,
+            };
         }
         Ok(())
+    }
+
+    /// Nearly every field has one byte of tag and one of length, and is what its table says. One look into a table of tags
+    /// then tells all there is to know; anything else is left to [`Self::long`].
+    #[inline(always)]
+    fn short(
+        &mut self,
+        descriptor: &'static MessageDescriptor,
+        at: usize,
+        end: usize,
+        seen: &mut u32,
+    ) -> Short {
+        let Some(&[tag, length]) = self.buf.get(at..end).and_then(|b| b.first_chunk()) else {
+            return Short::No;
+        };
+        let Some(entry) = descriptor.by_tag.get(usize::from(tag)) else {
+            return Short::No;
+        };
+        let body = at + 2;
+        let (next, text) = match entry.shape {
+            Shape::Text | Shape::Blob | Shape::Message if length < 0x80 => (body + usize::from(length), true),
+            Shape::Varint if length < 0x80 => (body, false),
+            Shape::Fixed64 => (at + 9, false),
+            Shape::Fixed32 => (at + 5, false),
+            _ => return Short::No,
+        };
+        if next > end {
+            return Short::No;
+        }
+        self.survey.repairs.duplicates += usize::from(*seen & entry.slot != 0);
+        *seen |= entry.slot;
+        match entry.shape {
+            Shape::Message => return Short::Message(u32::from(tag >> 3), body, next),
+            Shape::Text if text => {
+                let valid = self.buf.get(body..next).is_some_and(is_utf8);
+                self.survey.repairs.invalid_utf8 += usize::from(!valid);
+            }
+            _ => {}
+        }
+        Short::Skip(next)
+    }
+
+    /// Any field; returns the offset after it.
+    fn long(
+        &mut self,
+        descriptor: &'static MessageDescriptor,
+        at: usize,
+        end: usize,
+        depth_left: usize,
+        seen: &mut u32,
+    ) -> Result<usize, Box<Fault>> {
+        let field = read_field(self.buf, at, end).map_err(|e| fault(at, e))?;
+        self.note_overlong(&field);
+        if let Some(known) = descriptor.field(field.number) {
+            self.survey.repairs.duplicates += usize::from(*seen & known.slot != 0);
+            *seen |= known.slot;
+            self.value(known, &field, depth_left)
+                .map_err(|f| f.within(known.name))?;
+        }
+        Ok(field.end)
+    }
+
+    #[inline]
+    fn nested(
+        &mut self,
+        known: Option<&'static FieldDescriptor>,
+        body: usize,
+        end: usize,
+        depth_left: usize,
+    ) -> Result<(), Box<Fault>> {
+        match known {
+            Some(FieldDescriptor {
+                kind: Kind::Message(inner),
+                name,
+                ..
+            }) => self
+                .message(inner, body, end, depth_left - 1)
+                .map_err(|f| f.within(name)),
+            _ => Ok(()),
+        }
     }
 
     #[inline]
@@ -211,16 +307,16 @@ impl Walk<'_> {
     }
 }
 
-/// Most strings are short and ASCII: eight bytes at a time, and the library for the rest.
-#[inline]
+/// Most strings are short and ASCII: two loads that overlap cover up to 16 bytes.
+#[inline(always)]
 fn is_utf8(text: &[u8]) -> bool {
-    if text.len() >= 64 {
-        return simdutf8::basic::from_utf8(text).is_ok();
-    }
-    let (chunks, rest) = text.as_chunks::<8>();
-    let mut high = rest.iter().fold(0, |high, byte| high | byte);
-    for chunk in chunks {
-        high |= (u64::from_ne_bytes(*chunk) >> 7 & 0x0101_0101_0101_0101 != 0) as u8 * 0x80;
-    }
-    high < 0x80 || simdutf8::basic::from_utf8(text).is_ok()
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let ascii = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) if text.len() <= 16 => {
+            (u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last)) & HIGH == 0
+        }
+        (Some(_), _) => text.len() <= 64 && text.is_ascii(),
+        _ => text.iter().fold(0, |high, byte| high | byte) < 0x80,
+    };
+    ascii || simdutf8::basic::from_utf8(text).is_ok()
 }

@@ -12,12 +12,42 @@ pub struct MessageDescriptor {
     pub fields: &'static [FieldDescriptor],
     /// Position + 1 in `fields` by field number; 0 where there is no such field.
     pub index: [u8; MAX_FIELD_NUMBER + 1],
+    /// What a tag of one byte stands for, for the check at receipt.
+    pub by_tag: [TagEntry; 128],
     /// A record is what pipelines count: a span, a log record, a data point.
     pub record: bool,
 }
 
 /// No field of the protocol has a higher number (a test of the generated tables holds it).
 pub const MAX_FIELD_NUMBER: usize = 31;
+
+/// What a tag of one byte stands for: the field with its expected wire type, or [`Shape::Other`].
+#[derive(Clone, Copy, Debug)]
+pub struct TagEntry {
+    /// How to pass over the value.
+    pub shape: Shape,
+    /// [`FieldDescriptor::slot`].
+    pub slot: u32,
+}
+
+/// How a value is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Unknown, packed, or not the wire type of the field: not for the short way.
+    Other,
+    /// Length-delimited text, which has to be UTF-8.
+    Text,
+    /// Length-delimited bytes.
+    Blob,
+    /// A nested message.
+    Message,
+    /// A varint.
+    Varint,
+    /// Eight bytes.
+    Fixed64,
+    /// Four bytes.
+    Fixed32,
+}
 
 /// A field of a message.
 #[derive(Debug)]
@@ -123,4 +153,33 @@ pub const fn index(fields: &[FieldDescriptor]) -> [u8; MAX_FIELD_NUMBER + 1] {
         position += 1;
     }
     index
+}
+
+/// Fills [`MessageDescriptor::by_tag`].
+pub const fn by_tag(fields: &[FieldDescriptor]) -> [TagEntry; 128] {
+    let mut entries = [TagEntry {
+        shape: Shape::Other,
+        slot: 0,
+    }; 128];
+    let mut position = 0;
+    while position < fields.len() {
+        let field = &fields[position];
+        let (shape, wire) = match field.kind {
+            Kind::String => (Shape::Text, 2),
+            Kind::Bytes => (Shape::Blob, 2),
+            Kind::Message(_) => (Shape::Message, 2),
+            Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => (Shape::Fixed64, 1),
+            Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => (Shape::Fixed32, 5),
+            _ => (Shape::Varint, 0),
+        };
+        let tag = (field.number << 3 | wire) as usize;
+        if tag < entries.len() {
+            entries[tag] = TagEntry {
+                shape,
+                slot: field.slot,
+            };
+        }
+        position += 1;
+    }
+    entries
 }

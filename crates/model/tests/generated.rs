@@ -163,7 +163,7 @@ fn table(out: &mut String, dotted: &str, fields: &[&FieldDescriptorProto]) {
     write!(
         out,
         "];\n\n/// The table of `{dotted}`.\npub static {upper}: MessageDescriptor = MessageDescriptor {{\
-         name: {dotted:?}, fields: {upper}_FIELDS, index: descriptor::index({upper}_FIELDS), record: {record} }};\n"
+         name: {dotted:?}, fields: {upper}_FIELDS, index: descriptor::index({upper}_FIELDS), by_tag: descriptor::by_tag({upper}_FIELDS), record: {record} }};\n"
     )
     .unwrap();
 }

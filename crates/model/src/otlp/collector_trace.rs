@@ -26,6 +26,7 @@ pub static EXPORT_TRACE_SERVICE_REQUEST: MessageDescriptor = MessageDescriptor {
     name: "ExportTraceServiceRequest",
     fields: EXPORT_TRACE_SERVICE_REQUEST_FIELDS,
     index: descriptor::index(EXPORT_TRACE_SERVICE_REQUEST_FIELDS),
+    by_tag: descriptor::by_tag(EXPORT_TRACE_SERVICE_REQUEST_FIELDS),
     record: false,
 };
 
@@ -71,6 +72,7 @@ pub static EXPORT_TRACE_SERVICE_RESPONSE: MessageDescriptor = MessageDescriptor 
     name: "ExportTraceServiceResponse",
     fields: EXPORT_TRACE_SERVICE_RESPONSE_FIELDS,
     index: descriptor::index(EXPORT_TRACE_SERVICE_RESPONSE_FIELDS),
+    by_tag: descriptor::by_tag(EXPORT_TRACE_SERVICE_RESPONSE_FIELDS),
     record: false,
 };
 
@@ -127,6 +129,7 @@ pub static EXPORT_TRACE_PARTIAL_SUCCESS: MessageDescriptor = MessageDescriptor {
     name: "ExportTracePartialSuccess",
     fields: EXPORT_TRACE_PARTIAL_SUCCESS_FIELDS,
     index: descriptor::index(EXPORT_TRACE_PARTIAL_SUCCESS_FIELDS),
+    by_tag: descriptor::by_tag(EXPORT_TRACE_PARTIAL_SUCCESS_FIELDS),
     record: false,
 };
 

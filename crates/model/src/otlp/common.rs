@@ -91,6 +91,7 @@ pub static ANY_VALUE: MessageDescriptor = MessageDescriptor {
     name: "AnyValue",
     fields: ANY_VALUE_FIELDS,
     index: descriptor::index(ANY_VALUE_FIELDS),
+    by_tag: descriptor::by_tag(ANY_VALUE_FIELDS),
     record: false,
 };
 
@@ -171,6 +172,7 @@ pub static ARRAY_VALUE: MessageDescriptor = MessageDescriptor {
     name: "ArrayValue",
     fields: ARRAY_VALUE_FIELDS,
     index: descriptor::index(ARRAY_VALUE_FIELDS),
+    by_tag: descriptor::by_tag(ARRAY_VALUE_FIELDS),
     record: false,
 };
 
@@ -216,6 +218,7 @@ pub static KEY_VALUE_LIST: MessageDescriptor = MessageDescriptor {
     name: "KeyValueList",
     fields: KEY_VALUE_LIST_FIELDS,
     index: descriptor::index(KEY_VALUE_LIST_FIELDS),
+    by_tag: descriptor::by_tag(KEY_VALUE_LIST_FIELDS),
     record: false,
 };
 
@@ -281,6 +284,7 @@ pub static KEY_VALUE: MessageDescriptor = MessageDescriptor {
     name: "KeyValue",
     fields: KEY_VALUE_FIELDS,
     index: descriptor::index(KEY_VALUE_FIELDS),
+    by_tag: descriptor::by_tag(KEY_VALUE_FIELDS),
     record: false,
 };
 
@@ -365,6 +369,7 @@ pub static INSTRUMENTATION_SCOPE: MessageDescriptor = MessageDescriptor {
     name: "InstrumentationScope",
     fields: INSTRUMENTATION_SCOPE_FIELDS,
     index: descriptor::index(INSTRUMENTATION_SCOPE_FIELDS),
+    by_tag: descriptor::by_tag(INSTRUMENTATION_SCOPE_FIELDS),
     record: false,
 };
 
@@ -454,6 +459,7 @@ pub static ENTITY_REF: MessageDescriptor = MessageDescriptor {
     name: "EntityRef",
     fields: ENTITY_REF_FIELDS,
     index: descriptor::index(ENTITY_REF_FIELDS),
+    by_tag: descriptor::by_tag(ENTITY_REF_FIELDS),
     record: false,
 };
 

@@ -67,6 +67,7 @@ pub static LOGS_DATA: MessageDescriptor = MessageDescriptor {
     name: "LogsData",
     fields: LOGS_DATA_FIELDS,
     index: descriptor::index(LOGS_DATA_FIELDS),
+    by_tag: descriptor::by_tag(LOGS_DATA_FIELDS),
     record: false,
 };
 
@@ -132,6 +133,7 @@ pub static RESOURCE_LOGS: MessageDescriptor = MessageDescriptor {
     name: "ResourceLogs",
     fields: RESOURCE_LOGS_FIELDS,
     index: descriptor::index(RESOURCE_LOGS_FIELDS),
+    by_tag: descriptor::by_tag(RESOURCE_LOGS_FIELDS),
     record: false,
 };
 
@@ -207,6 +209,7 @@ pub static SCOPE_LOGS: MessageDescriptor = MessageDescriptor {
     name: "ScopeLogs",
     fields: SCOPE_LOGS_FIELDS,
     index: descriptor::index(SCOPE_LOGS_FIELDS),
+    by_tag: descriptor::by_tag(SCOPE_LOGS_FIELDS),
     record: false,
 };
 
@@ -354,6 +357,7 @@ pub static LOG_RECORD: MessageDescriptor = MessageDescriptor {
     name: "LogRecord",
     fields: LOG_RECORD_FIELDS,
     index: descriptor::index(LOG_RECORD_FIELDS),
+    by_tag: descriptor::by_tag(LOG_RECORD_FIELDS),
     record: true,
 };
 

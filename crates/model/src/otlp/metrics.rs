@@ -45,6 +45,7 @@ pub static METRICS_DATA: MessageDescriptor = MessageDescriptor {
     name: "MetricsData",
     fields: METRICS_DATA_FIELDS,
     index: descriptor::index(METRICS_DATA_FIELDS),
+    by_tag: descriptor::by_tag(METRICS_DATA_FIELDS),
     record: false,
 };
 
@@ -110,6 +111,7 @@ pub static RESOURCE_METRICS: MessageDescriptor = MessageDescriptor {
     name: "ResourceMetrics",
     fields: RESOURCE_METRICS_FIELDS,
     index: descriptor::index(RESOURCE_METRICS_FIELDS),
+    by_tag: descriptor::by_tag(RESOURCE_METRICS_FIELDS),
     record: false,
 };
 
@@ -185,6 +187,7 @@ pub static SCOPE_METRICS: MessageDescriptor = MessageDescriptor {
     name: "ScopeMetrics",
     fields: SCOPE_METRICS_FIELDS,
     index: descriptor::index(SCOPE_METRICS_FIELDS),
+    by_tag: descriptor::by_tag(SCOPE_METRICS_FIELDS),
     record: false,
 };
 
@@ -314,6 +317,7 @@ pub static METRIC: MessageDescriptor = MessageDescriptor {
     name: "Metric",
     fields: METRIC_FIELDS,
     index: descriptor::index(METRIC_FIELDS),
+    by_tag: descriptor::by_tag(METRIC_FIELDS),
     record: false,
 };
 
@@ -399,6 +403,7 @@ pub static GAUGE: MessageDescriptor = MessageDescriptor {
     name: "Gauge",
     fields: GAUGE_FIELDS,
     index: descriptor::index(GAUGE_FIELDS),
+    by_tag: descriptor::by_tag(GAUGE_FIELDS),
     record: false,
 };
 
@@ -464,6 +469,7 @@ pub static SUM: MessageDescriptor = MessageDescriptor {
     name: "Sum",
     fields: SUM_FIELDS,
     index: descriptor::index(SUM_FIELDS),
+    by_tag: descriptor::by_tag(SUM_FIELDS),
     record: false,
 };
 
@@ -530,6 +536,7 @@ pub static HISTOGRAM: MessageDescriptor = MessageDescriptor {
     name: "Histogram",
     fields: HISTOGRAM_FIELDS,
     index: descriptor::index(HISTOGRAM_FIELDS),
+    by_tag: descriptor::by_tag(HISTOGRAM_FIELDS),
     record: false,
 };
 
@@ -591,6 +598,7 @@ pub static EXPONENTIAL_HISTOGRAM: MessageDescriptor = MessageDescriptor {
     name: "ExponentialHistogram",
     fields: EXPONENTIAL_HISTOGRAM_FIELDS,
     index: descriptor::index(EXPONENTIAL_HISTOGRAM_FIELDS),
+    by_tag: descriptor::by_tag(EXPONENTIAL_HISTOGRAM_FIELDS),
     record: false,
 };
 
@@ -641,6 +649,7 @@ pub static SUMMARY: MessageDescriptor = MessageDescriptor {
     name: "Summary",
     fields: SUMMARY_FIELDS,
     index: descriptor::index(SUMMARY_FIELDS),
+    by_tag: descriptor::by_tag(SUMMARY_FIELDS),
     record: false,
 };
 
@@ -742,6 +751,7 @@ pub static NUMBER_DATA_POINT: MessageDescriptor = MessageDescriptor {
     name: "NumberDataPoint",
     fields: NUMBER_DATA_POINT_FIELDS,
     index: descriptor::index(NUMBER_DATA_POINT_FIELDS),
+    by_tag: descriptor::by_tag(NUMBER_DATA_POINT_FIELDS),
     record: true,
 };
 
@@ -909,6 +919,7 @@ pub static HISTOGRAM_DATA_POINT: MessageDescriptor = MessageDescriptor {
     name: "HistogramDataPoint",
     fields: HISTOGRAM_DATA_POINT_FIELDS,
     index: descriptor::index(HISTOGRAM_DATA_POINT_FIELDS),
+    by_tag: descriptor::by_tag(HISTOGRAM_DATA_POINT_FIELDS),
     record: true,
 };
 
@@ -1123,6 +1134,7 @@ pub static EXPONENTIAL_HISTOGRAM_DATA_POINT: MessageDescriptor = MessageDescript
     name: "ExponentialHistogramDataPoint",
     fields: EXPONENTIAL_HISTOGRAM_DATA_POINT_FIELDS,
     index: descriptor::index(EXPONENTIAL_HISTOGRAM_DATA_POINT_FIELDS),
+    by_tag: descriptor::by_tag(EXPONENTIAL_HISTOGRAM_DATA_POINT_FIELDS),
     record: true,
 };
 
@@ -1247,6 +1259,7 @@ pub static EXPONENTIAL_HISTOGRAM_DATA_POINT_BUCKETS: MessageDescriptor = Message
     name: "ExponentialHistogramDataPoint.Buckets",
     fields: EXPONENTIAL_HISTOGRAM_DATA_POINT_BUCKETS_FIELDS,
     index: descriptor::index(EXPONENTIAL_HISTOGRAM_DATA_POINT_BUCKETS_FIELDS),
+    by_tag: descriptor::by_tag(EXPONENTIAL_HISTOGRAM_DATA_POINT_BUCKETS_FIELDS),
     record: false,
 };
 
@@ -1356,6 +1369,7 @@ pub static SUMMARY_DATA_POINT: MessageDescriptor = MessageDescriptor {
     name: "SummaryDataPoint",
     fields: SUMMARY_DATA_POINT_FIELDS,
     index: descriptor::index(SUMMARY_DATA_POINT_FIELDS),
+    by_tag: descriptor::by_tag(SUMMARY_DATA_POINT_FIELDS),
     record: true,
 };
 
@@ -1442,6 +1456,7 @@ pub static SUMMARY_DATA_POINT_VALUE_AT_QUANTILE: MessageDescriptor = MessageDesc
     name: "SummaryDataPoint.ValueAtQuantile",
     fields: SUMMARY_DATA_POINT_VALUE_AT_QUANTILE_FIELDS,
     index: descriptor::index(SUMMARY_DATA_POINT_VALUE_AT_QUANTILE_FIELDS),
+    by_tag: descriptor::by_tag(SUMMARY_DATA_POINT_VALUE_AT_QUANTILE_FIELDS),
     record: false,
 };
 
@@ -1539,6 +1554,7 @@ pub static EXEMPLAR: MessageDescriptor = MessageDescriptor {
     name: "Exemplar",
     fields: EXEMPLAR_FIELDS,
     index: descriptor::index(EXEMPLAR_FIELDS),
+    by_tag: descriptor::by_tag(EXEMPLAR_FIELDS),
     record: false,
 };
 

@@ -46,6 +46,7 @@ pub static RESOURCE: MessageDescriptor = MessageDescriptor {
     name: "Resource",
     fields: RESOURCE_FIELDS,
     index: descriptor::index(RESOURCE_FIELDS),
+    by_tag: descriptor::by_tag(RESOURCE_FIELDS),
     record: false,
 };
 

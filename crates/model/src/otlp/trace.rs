@@ -37,6 +37,7 @@ pub static TRACES_DATA: MessageDescriptor = MessageDescriptor {
     name: "TracesData",
     fields: TRACES_DATA_FIELDS,
     index: descriptor::index(TRACES_DATA_FIELDS),
+    by_tag: descriptor::by_tag(TRACES_DATA_FIELDS),
     record: false,
 };
 
@@ -102,6 +103,7 @@ pub static RESOURCE_SPANS: MessageDescriptor = MessageDescriptor {
     name: "ResourceSpans",
     fields: RESOURCE_SPANS_FIELDS,
     index: descriptor::index(RESOURCE_SPANS_FIELDS),
+    by_tag: descriptor::by_tag(RESOURCE_SPANS_FIELDS),
     record: false,
 };
 
@@ -177,6 +179,7 @@ pub static SCOPE_SPANS: MessageDescriptor = MessageDescriptor {
     name: "ScopeSpans",
     fields: SCOPE_SPANS_FIELDS,
     index: descriptor::index(SCOPE_SPANS_FIELDS),
+    by_tag: descriptor::by_tag(SCOPE_SPANS_FIELDS),
     record: false,
 };
 
@@ -382,6 +385,7 @@ pub static SPAN: MessageDescriptor = MessageDescriptor {
     name: "Span",
     fields: SPAN_FIELDS,
     index: descriptor::index(SPAN_FIELDS),
+    by_tag: descriptor::by_tag(SPAN_FIELDS),
     record: true,
 };
 
@@ -531,6 +535,7 @@ pub static SPAN_EVENT: MessageDescriptor = MessageDescriptor {
     name: "Span.Event",
     fields: SPAN_EVENT_FIELDS,
     index: descriptor::index(SPAN_EVENT_FIELDS),
+    by_tag: descriptor::by_tag(SPAN_EVENT_FIELDS),
     record: false,
 };
 
@@ -638,6 +643,7 @@ pub static SPAN_LINK: MessageDescriptor = MessageDescriptor {
     name: "Span.Link",
     fields: SPAN_LINK_FIELDS,
     index: descriptor::index(SPAN_LINK_FIELDS),
+    by_tag: descriptor::by_tag(SPAN_LINK_FIELDS),
     record: false,
 };
 
@@ -729,6 +735,7 @@ pub static STATUS: MessageDescriptor = MessageDescriptor {
     name: "Status",
     fields: STATUS_FIELDS,
     index: descriptor::index(STATUS_FIELDS),
+    by_tag: descriptor::by_tag(STATUS_FIELDS),
     record: false,
 };
 
