@@ -562,3 +562,20 @@ fn the_oracle_is_told_what_the_processor_is_told() {
     assert_eq!(one_name(config(), &text).as_bytes(), line);
     assert_eq!(QmBare::default(), QmBare::Redact);
 }
+
+/// The property over many more requests: `cargo test --release -p processors --test redact -- --ignored`.
+#[test]
+#[ignore = "seconds in release, minutes in debug"]
+fn equals_decode_redact_encode_many_times() {
+    for seed in 1..30_000u64 {
+        let signal = Signal::ALL[seed as usize % 3];
+        let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        check_random(
+            signal,
+            seed,
+            1 + seed % 12,
+            &json!("pseudonym"),
+            Action::Pseudonym,
+        );
+    }
+}
