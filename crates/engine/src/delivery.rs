@@ -59,6 +59,9 @@ pub struct QueueSettings {
     pub max_requests: usize,
     /// What a full queue does with the next request. Default `refuse`.
     pub on_full: OnFull,
+    /// With `on_full: refuse`, how long a request waits for room before its sender is refused: a sender that is slowed down
+    /// costs less than one that is turned away and comes back. Milliseconds, default 1000; 0 refuses at once.
+    pub max_wait_ms: u64,
     /// Requests sent at the same time. Default 4. At most 256.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: usize,
@@ -99,6 +102,7 @@ impl Default for QueueSettings {
             max_bytes: 32 << 20,
             max_requests: 4096,
             on_full: OnFull::Refuse,
+            max_wait_ms: 1000,
             concurrency: 4,
             max_request_bytes: 1 << 20,
         }

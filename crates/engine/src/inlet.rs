@@ -11,7 +11,7 @@
 //!
 //! Invariants:
 //! - A request enters every queue of every pipeline or none; a sender that is told to try again makes no duplicates.
-//! - With `ack: received` the answer is known without an await, a lock, or an allocation beyond what the bytes need.
+//! - With `ack: received` and room in the queues the answer is known without an await, a lock, or an allocation beyond what the bytes need.
 //!
 //! It does not read sockets and does not know what a processor does. Reload will swap `Door::routes` as a whole, which is
 //! why nothing of it is copied into an [`Inlet`].
@@ -172,13 +172,17 @@ impl Inlet {
         self.door.ack
     }
 
-    /// Hands over a request and waits for what the receiver's `ack` asks for: [`Inlet::enter`], then [`Entered::settled`].
-    /// With `ack: received` it never waits.
+    /// Hands over a request and waits for what the receiver's `ack` asks for. While a queue is full it first waits for room, up
+    /// to that queue's `max_wait_ms`; with room there, `ack: received` never waits.
     ///
     /// # Errors
     /// What to tell the sender. A retryable refusal left nothing behind, save after `not_delivered`.
     pub async fn send(&self, request: Request, permit: Permit) -> Result<(), Refusal> {
-        self.enter(request, permit)?.settled().await
+        let slots = match self.reserve(&request) {
+            Err(Blocked { full: Some(full), .. }) => self.wait_for_room(&request, full).await,
+            other => other.map_err(|blocked| self.door.refuse(request.items() as u64, blocked.refusal)),
+        }?;
+        self.place(slots, request, permit)?.settled().await
     }
 
     /// Runs the processors and puts the request in every exporter's queue, without waiting for anything. For receivers that
@@ -190,23 +194,71 @@ impl Inlet {
     /// # Errors
     /// What to tell the sender. Nothing entered any queue.
     pub fn enter(&self, request: Request, permit: Permit) -> Result<Entered, Refusal> {
-        let door = &*self.door;
-        let (signal, items) = (request.signal(), request.items() as u64);
-        let pipelines = &door.routes.by_signal[signal as usize][..];
+        let slots = self.reserve(&request);
+        let slots = slots.map_err(|blocked| self.door.refuse(request.items() as u64, blocked.refusal))?;
+        self.place(slots, request, permit)
+    }
+
+    fn pipelines(&self, signal: Signal) -> &[Arc<Pipeline>] {
+        &self.door.routes.by_signal[signal as usize]
+    }
+
+    /// Room for the request in every queue, or in none.
+    fn reserve(&self, request: &Request) -> Result<Slots, Blocked<'_>> {
+        let pipelines = self.pipelines(request.signal());
         if pipelines.is_empty() {
-            return Err(door.refuse(items, door.no_pipeline(signal)));
+            return Err(Blocked {
+                refusal: self.door.no_pipeline(request.signal()),
+                full: None,
+            });
         }
-        if items == 0 {
+        if request.items() == 0 {
+            return Ok(Slots::new());
+        }
+        reserve(pipelines, request.bytes().len(), request.items() as u64)
+    }
+
+    async fn wait_for_room(&self, request: &Request, mut full: &Queue) -> Result<Slots, Refusal> {
+        let deadline = Instant::now() + full.max_wait();
+        loop {
+            let freed = full.freed();
+            let refusal = match self.reserve(request) {
+                Ok(slots) => return Ok(slots),
+                Err(Blocked {
+                    full: Some(other), ..
+                }) if !std::ptr::eq(other, full) => {
+                    full = other;
+                    continue;
+                }
+                Err(blocked) if blocked.full.is_none() => blocked.refusal,
+                Err(blocked) => match tokio::time::timeout_at(deadline, freed).await {
+                    Ok(()) => continue,
+                    Err(_) => blocked.refusal,
+                },
+            };
+            return Err(self.door.refuse(request.items() as u64, refusal));
+        }
+    }
+
+    fn place(&self, slots: Slots, request: Request, permit: Permit) -> Result<Entered, Refusal> {
+        if request.items() == 0 {
             return Ok(Entered { waiter: None });
         }
-        let slots = reserve(pipelines, request.bytes().len(), items)
-            .map_err(|refusal| door.refuse(items, refusal))?;
-        door.metrics.accepted(signal, items);
+        let door = &*self.door;
+        let pipelines = self.pipelines(request.signal());
+        door.metrics.accepted(request.signal(), request.items() as u64);
         let results = process(pipelines, request)?;
         Ok(Entered {
             waiter: place(door.ack, pipelines, slots, results, permit),
         })
     }
+}
+
+/// Why there is no room for a request.
+struct Blocked<'q> {
+    refusal: Refusal,
+    /// The queue that is full, if waiting may help.
+    full: Option<&'q Queue>,
 }
 
 impl Door {
@@ -231,19 +283,21 @@ type Slots = SmallVec<[Result<Slot, NoRoom>; 4]>;
 /// One entry a pipeline; none when no record was left.
 type Results = SmallVec<[Option<Request>; 2]>;
 
-fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Refusal> {
+fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Blocked<'_>> {
     let mut slots = Slots::new();
     for queue in pipelines.iter().flat_map(|pipeline| &pipeline.outlets) {
         let slot = queue.reserve(bytes, items);
         match &slot {
             Err(NoRoom::Closed) => {
-                return Err(Refusal::retry(
-                    "shutting_down",
-                    "Floodway is stopping; send it again",
-                ));
+                let refusal = Refusal::retry("shutting_down", "Floodway is stopping; send it again");
+                return Err(Blocked { refusal, full: None });
             }
             Err(no_room) if queue.on_full() == OnFull::Refuse => {
-                return Err(no_room_refusal(queue, bytes, *no_room));
+                let full = (*no_room == NoRoom::Full).then_some(&**queue);
+                return Err(Blocked {
+                    refusal: no_room_refusal(queue, bytes, *no_room),
+                    full,
+                });
             }
             _ => slots.push(slot),
         }

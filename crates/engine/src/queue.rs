@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use metrics::{Gauge, Histogram};
@@ -72,6 +73,8 @@ struct Books {
     abandoned_items: AtomicU64,
     wake: Notify,
     closing: Notify,
+    freed: Notify,
+    max_wait: Duration,
     metrics: ComponentMetrics,
     gauge_bytes: Gauge,
     gauge_requests: Gauge,
@@ -100,6 +103,8 @@ impl Queue {
             abandoned_items: AtomicU64::new(0),
             wake: Notify::new(),
             closing: Notify::new(),
+            freed: Notify::new(),
+            max_wait: Duration::from_millis(settings.max_wait_ms),
             gauge_bytes: metrics.gauge(names::QUEUE_BYTES, &[]),
             gauge_requests: metrics.gauge(names::QUEUE_REQUESTS, &[]),
             gauge_items: metrics.gauge(names::QUEUE_ITEMS, &[]),
@@ -164,6 +169,16 @@ impl Queue {
         self.books.on_full
     }
 
+    /// How long a sender may wait for room.
+    pub(crate) fn max_wait(&self) -> Duration {
+        self.books.max_wait
+    }
+
+    /// Resolves when room was given back or the queue was closed. Must be made before asking for room, or a wake-up is lost.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.books.freed.notified()
+    }
+
     /// The most bytes that it takes.
     pub fn limit_bytes(&self) -> usize {
         self.books.limit_bytes
@@ -189,6 +204,7 @@ impl Queue {
         self.books.closed.store(true, Ordering::SeqCst);
         self.books.wake.notify_waiters();
         self.books.closing.notify_waiters();
+        self.books.freed.notify_waiters();
     }
 
     /// Resolves when the queue is closed; at once when it is.
@@ -305,8 +321,9 @@ impl Drop for Room {
         self.books.gauge_bytes.decrement(self.bytes as f64);
         self.books.gauge_items.decrement(self.items as f64);
         self.books.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
-        // Last, since workers end when a closed queue counts no requests.
+        // After the bytes, since workers end when a closed queue counts no requests.
         self.books.release_request();
+        self.books.freed.notify_waiters();
     }
 }
 

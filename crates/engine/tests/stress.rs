@@ -30,6 +30,7 @@ fn unreliable() -> Destination {
     });
     destination.with(|s| {
         s.queue.max_requests = 64;
+        s.queue.max_wait_ms = 1;
         s.queue.max_bytes = 16 << 10;
         s.queue.max_request_bytes = 1 << 10;
         s.retry.initial_backoff_ms = 1;
