@@ -3,8 +3,8 @@
 //! It is immutable and shared by all threads; scratch space lives on the stack. It never changes the text itself: the
 //! caller gets ranges and replacements, and writes them as edits, in place, or not at all (a shadow mode).
 //!
-//! Invariant: applying the replacements and redacting again changes nothing more. [`Action::Drop`] is the exception:
-//! where nothing is left between two texts, they may together spell something new.
+//! Invariant: applying the replacements and redacting again changes nothing more; `fuzzing` names the contrived
+//! exceptions. [`Action::Drop`] is another: where nothing is left between two texts, they may spell something new.
 //!
 //! Not here: which fields to visit, modes, metrics.
 

@@ -144,9 +144,14 @@ pub(crate) fn pseudonym_at(text: &[u8], at: usize) -> Option<usize> {
     (digits >= 3).then_some(at + LABEL + 2 + digits)
 }
 
+/// Where the first pseudonym starts in `text[from..to]`.
+pub(crate) fn first_pseudonym(text: &[u8], from: usize, to: usize) -> Option<usize> {
+    (from..to).find(|&at| matches!(text[at], b'p' | b'a') && pseudonym_at(text, at).is_some())
+}
+
 /// Whether a pseudonym starts anywhere in `text[from..to]`.
 pub(crate) fn contains_pseudonym(text: &[u8], from: usize, to: usize) -> bool {
-    (from..to).any(|at| matches!(text[at], b'p' | b'a') && pseudonym_at(text, at).is_some())
+    first_pseudonym(text, from, to).is_some()
 }
 
 /// Whether `text` starts with `lower` (which is lowercase), in either case.

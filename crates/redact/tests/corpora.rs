@@ -47,6 +47,7 @@ fn what_is_no_id_stays() {
         "github.com/libp2p/go-libp2p/p2p/protocol/identify/id.go:42",
         "/root/go/pkg/mod/golang.org/x/sys/unix/syscall.go",
         "/usr/lib/unix/sockets",
+        "\\/usr\\/lib\\/unix\\/sockets",
         "GET /dns/query?name=x",
         "k8s.io/dns/cmd/kube-dns/main.go",
         "/p2p/transport/quicreuse",
@@ -208,6 +209,7 @@ fn values_of_multiaddrs_are_caught() {
             "/garlic32/566niximlxdzpanmn4qouucvua3k7neniwss47li5r6ugoertzuq/tcp/1",
             "/garlic32/[addr]/tcp/1",
         ),
+        ("a\\n/unix/tmp/x", "a\\n/unix/[addr]"),
         ("listen /unix/var/run/p2p.sock", "listen /unix/[addr]"),
         ("\"/unix/tmp/a.sock/p2p/x\"", "\"/unix/[addr]/p2p/x\""),
         (

@@ -91,8 +91,8 @@ proptest! {
 
     #[test]
     fn cut_off_ids_leave_nothing_of_the_key(p in planted(), keep in 24usize..50) {
-        let id = base58(p.kind, &p.key);
-        prop_assume!(p.kind != Kind::Sha256);
+        // A cut-off `Qm…` looks like anything; its CID does not.
+        let id = if p.kind == Kind::Sha256 { spellings(p.kind, &p.key).swap_remove(1) } else { base58(p.kind, &p.key) };
         let redacted = redact(&redactor(Action::Mask), &format!("{}{}", p.before, &id[..keep]));
         prop_assert_eq!(redacted, format!("{}[peer]", p.before));
     }

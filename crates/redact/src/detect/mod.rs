@@ -54,6 +54,13 @@ pub(crate) struct Site<'t> {
     pub(crate) rules: Rules,
 }
 
+impl Site<'_> {
+    /// Whether a token may start at the anchor.
+    pub(crate) fn starts_token(&self) -> bool {
+        self.at == self.floor || crate::text::starts_token(self.text, self.at)
+    }
+}
+
 /// What a family makes of an anchor.
 pub(crate) enum Verdict<'t> {
     /// Not an anchor of this family.

@@ -17,7 +17,8 @@
 //! Kept because they name nobody: 127.0.0.0/8, 0.0.0.0, ::1, ::, `localhost`. Private ranges are not kept: together
 //! with a port they tell the peers of one network apart.
 //!
-//! A value that starts with one of our own pseudonyms stays too: it was redacted before.
+//! A path that starts with one of our own pseudonyms, or a host name that holds one, stays too: it was redacted
+//! before.
 //!
 //! IPv4-mapped IPv6 addresses count as IPv4, so both spellings get one pseudonym.
 //!
@@ -176,7 +177,8 @@ fn host<'t>(site: &Site<'t>, start: usize, certain: bool) -> Found<'t> {
     let end = start + length - trailing_dots(&site.text[start..start + length]);
     let name = &site.text[start..end];
     let nobody = name.is_empty() || name.eq_ignore_ascii_case(b"localhost") || FOLLOWERS.contains(&name);
-    if nobody || text::pseudonym_at(site.text, start).is_some() {
+    // With a pseudonym inside, it was looked at before, when its surroundings could still be told.
+    if nobody || text::contains_pseudonym(site.text, start, end) {
         return Err(class);
     }
     if !certain && !names_host(site, name, end) {
@@ -195,7 +197,8 @@ fn names_host(site: &Site<'_>, name: &[u8], end: usize) -> bool {
             .take(12)
             .take_while(|b| b.is_ascii_alphanumeric() || **b == b'-')
             .count();
-        FOLLOWERS.contains(&&rest[..length])
+        // A bracket is a mask, and stands for more letters.
+        FOLLOWERS.contains(&&rest[..length]) && rest.get(length) != Some(&b'[')
     });
     follows || (name.contains(&b'.') && starts_multiaddr(site))
 }
@@ -249,17 +252,15 @@ fn unix<'t>(site: &Site<'t>, start: usize) -> Found<'t> {
 /// Whether a multiaddr may start at the anchor: no path runs into it.
 fn starts_multiaddr(site: &Site<'_>) -> bool {
     let head = &site.text[..site.at];
-    let slashes = head.iter().rev().take(4).take_while(|&&b| b == b'\\').count();
-    match head[..head.len() - slashes].last() {
+    let escapes = head.iter().rev().take(4).take_while(|&&b| b == b'\\').count();
+    let start = head.len() - escapes;
+    match head[..start].last() {
         None => true,
         // The end of a replacement: what stood there was part of a path.
         Some(b']') => false,
-        Some(&byte) => {
-            ends_path(byte)
-                || (site.at != site.floor
-                    && text::starts_token(site.text, site.at)
-                    && byte.is_ascii_alphanumeric())
-        }
+        // A letter may be the end of an escape, such as `\n`.
+        Some(byte) if byte.is_ascii_alphanumeric() => text::starts_token(site.text, start),
+        Some(&byte) => ends_path(byte),
     }
 }
 

@@ -250,7 +250,9 @@ impl Spelling {
 
     /// Whether the surroundings let an id stand here that decodes.
     fn allows(&self, site: &Site<'_>, end: usize) -> bool {
-        if self.base == Base::B64 && text::contains_pseudonym(site.text, site.at, end) {
+        // Only base64 has the underscore; of the others, the first letters of a pseudonym may be the last of the id.
+        let from = if self.base == Base::B64 { site.at } else { end - 4 };
+        if text::contains_pseudonym(site.text, from, end) {
             return false;
         }
         if !self.token || site.rules.raw {
@@ -259,7 +261,7 @@ impl Spelling {
         if self.key == Key::Sha256 && site.rules.qm_bare == QmBare::Keep && !in_peer_context(site) {
             return false;
         }
-        let starts = site.at == site.floor || text::starts_token(site.text, site.at);
+        let starts = site.starts_token();
         let run = text::run_of(site.text, site.at, self.chars, self.base);
         starts && run == end && (text::ends_token(site.text, end) || whole_id_at(site, end))
     }
@@ -300,14 +302,14 @@ impl Spelling {
         }
         let body = site.at + self.letters;
         let end = text::run_of(site.text, body, self.chars + GARBLED, self.base);
+        let end = text::first_pseudonym(site.text, body, end).unwrap_or(end);
         let enough = end - body >= self.partial_from;
         let distinct = match self.base {
             // Eight digits alone may be any number.
             Base::Hex => end - body >= 24 && (self.wrap == Wrap::Cid || self.lead(site) > 0),
-            _ => self.prefix.len() >= 8 || text::starts_token(site.text, site.at),
+            _ => self.prefix.len() >= 8 || site.starts_token(),
         };
-        (enough && distinct && !(self.base == Base::B64 && text::contains_pseudonym(site.text, site.at, end)))
-            .then(|| partial(site.text, self.start(site)..end, site.at))
+        (enough && distinct).then(|| partial(site.text, self.start(site)..end, site.at))
     }
 }
 
@@ -365,18 +367,28 @@ pub(super) fn partial(text: &[u8], range: std::ops::Range<usize>, anchor: usize)
     }
 }
 
-/// Whether another id, of a kind that needs no edges, starts at `at`.
-fn whole_id_at(site: &Site<'_>, at: usize) -> bool {
-    let next = Site {
-        text: site.text,
-        at,
-        floor: at,
-        rules: site.rules,
-    };
-    SPELLINGS
-        .iter()
-        .filter(|spelling| !spelling.token)
-        .any(|spelling| spelling.matches(&site.text[at..]) && spelling.confirm(&next).is_some())
+/// Whether another id, of a kind that needs no edges, starts at `start`. Its anchor may come up to nine characters
+/// later, as in `f0172002408011220…`.
+fn whole_id_at(site: &Site<'_>, start: usize) -> bool {
+    [0, 1, 4, 5, 8, 9].into_iter().any(|later| {
+        let Some(rest) = site.text.get(start + later..) else {
+            return false;
+        };
+        let next = Site {
+            text: site.text,
+            at: start + later,
+            floor: start,
+            rules: site.rules,
+        };
+        SPELLINGS
+            .iter()
+            .filter(|spelling| !spelling.token && spelling.matches(rest))
+            .any(|spelling| {
+                spelling
+                    .confirm(&next)
+                    .is_some_and(|finding| finding.range.start == start)
+            })
+    })
 }
 
 /// Whether what stands before says that this is a peer, not a file.

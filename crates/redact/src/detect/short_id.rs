@@ -33,9 +33,10 @@ fn confirm<'t>(site: &Site<'t>) -> Verdict<'t> {
     };
     let head = text::run_of(text, start, 64, Base::B58);
     let end = match after_any(text, head, &STARS) {
+        // Letters may be glued on behind, so this asks for no end.
         Some(tail) => {
-            let end = text::run_of(text, tail, 64, Base::B58);
-            (head > start && end == tail + TAIL).then_some(end)
+            let whole = text::run_of(text, tail, TAIL, Base::B58) == tail + TAIL;
+            ((1..=8).contains(&(head - start)) && whole).then_some(tail + TAIL)
         }
         // A whole id has anchors of its own; this is about what is too short to have any.
         None => {
