@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("receivers", &["engine", "codec", "model", "net"]),
     ("processors", &["engine", "model", "redact"]),
     ("exporters", &["engine", "codec", "model", "net"]),
-    ("config", &["engine"]),
+    ("config", &["engine", "model"]),
     (
         "floodway",
         &[
