@@ -176,7 +176,8 @@ struct Step {
 }
 
 trait Inflater {
-    const NAME: &'static str;
+    /// The coding's name, for errors.
+    fn name(&self) -> &'static str;
     /// Inflated size that the input itself claims. Untrusted.
     fn size_hint(wire: &[u8]) -> Option<usize>;
     /// Writes to the spare capacity of `out`, never beyond.
@@ -221,7 +222,9 @@ fn run<I: Inflater>(
                 .saturating_mul(2)
                 .clamp(MIN_OUTPUT.min(ceiling), ceiling);
         } else if step.consumed == 0 && out.len() == before {
-            return Err(InflateError::Truncated { encoding: I::NAME });
+            return Err(InflateError::Truncated {
+                encoding: inflater.name(),
+            });
         }
     }
     if out.len() < out.capacity() / 2 {
@@ -237,7 +240,9 @@ struct Zlib {
 }
 
 impl Inflater for Zlib {
-    const NAME: &'static str = "gzip";
+    fn name(&self) -> &'static str {
+        if self.gzip { "gzip" } else { "deflate" }
+    }
 
     fn size_hint(wire: &[u8]) -> Option<usize> {
         // RFC 1952 section 2.3.1: ISIZE, the last four bytes, little endian, modulo 2^32. For zlib these
@@ -255,7 +260,7 @@ impl Inflater for Zlib {
             .map_err(|e| {
                 let detail = e.message().map_or_else(|| e.to_string(), str::to_owned);
                 InflateError::Corrupt {
-                    encoding: if self.gzip { "gzip" } else { "deflate" },
+                    encoding: self.name(),
                     detail,
                 }
             })?;
@@ -280,7 +285,9 @@ struct Zstd {
 }
 
 impl Inflater for Zstd {
-    const NAME: &'static str = "zstd";
+    fn name(&self) -> &'static str {
+        "zstd"
+    }
 
     fn size_hint(wire: &[u8]) -> Option<usize> {
         // RFC 8878 section 3.1.1.1.4, Frame_Content_Size, of the first frame. It may be a lie: no more than a

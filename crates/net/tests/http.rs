@@ -112,10 +112,7 @@ async fn bodies_within_and_over_the_limits() {
             (200, "HTTP/1.1 1048576".into())
         );
         let (status, text) = post(&client, Some(name), packed.slice(..packed.len() / 2)).await;
-        assert!(
-            status == 400 && text.contains(name) || text.contains("gzip"),
-            "{status} {text}"
-        );
+        assert!(status == 400 && text.contains(name), "{name}: {status} {text}");
         let bomb = net::encoding::deflate(coding, &[Bytes::from(vec![0; 100 << 20])]).unwrap();
         let (status, text) = post(&client, Some(name), bomb).await;
         // The budget of 1.5 MiB is reached before the limit of 2 MiB.
@@ -211,7 +208,7 @@ async fn a_huge_header_is_refused() {
     request.extend(b"\r\n\r\n");
     let answer = talk(server.addr, &request).await;
     assert!(
-        answer.starts_with("HTTP/1.1 431") || answer.is_empty(),
+        answer.starts_with("HTTP/1.1 431"),
         "{}",
         &answer[..answer.len().min(50)]
     );

@@ -7,6 +7,7 @@
 //! Deliberately not here: the HTTP/1.1 `Upgrade: h2c` (RFC 9113 removed it), HTTP/3, CONNECT, WebSockets.
 
 use super::accept::{self, Drained, Hooks, Shutdown};
+use super::read_ahead::ReadAhead;
 use crate::body::Body;
 use crate::listen::Bound;
 use crate::stream::Stream;
@@ -227,7 +228,10 @@ impl<H: Handler> Server<H> {
         // Without TLS the whole preface was seen, and pings watch the peer from now on. With TLS a peer may
         // still hold the preface back, which pings do not notice: it has until its first request.
         let unwatched = stream.is_tls();
-        let mut connection = Box::pin(self.http2.serve_connection(TokioIo::new(stream), service));
+        let mut connection = Box::pin(
+            self.http2
+                .serve_connection(TokioIo::new(ReadAhead::new(stream)), service),
+        );
         if unwatched {
             tokio::select! {
                 biased;

@@ -12,6 +12,7 @@
 
 mod accept;
 mod http;
+mod read_ahead;
 mod tcp;
 
 pub use self::accept::{Drained, Hooks, NoHooks, Refusal, Shutdown};
