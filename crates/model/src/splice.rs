@@ -10,8 +10,9 @@
 //! patches        ^^^      ^^^        ^^^^^^^            lengths mended outside in, text replaced
 //! ```
 //!
-//! Invariant: nothing is allocated until the first edit; without edits `apply` returns the same bytes; when every patch
-//! has the size of what it replaces and nobody else holds the buffer, the edits are made in place.
+//! Invariant: nothing is allocated until the first edit; without edits `apply` returns the same bytes; when nobody else holds
+//! the buffer and the edits do not make the message longer, they are made in place: what is kept moves down, within memory
+//! that the walk has just read.
 //! It deliberately does not check that the result is meaningful protobuf: what is inserted is the caller's.
 
 use std::ops::Range;
@@ -53,8 +54,6 @@ pub struct Splice {
     reserved: usize,
     patches: Vec<Patch>,
     bytes: Vec<u8>,
-    /// Growth by edits outside every frame.
-    delta: isize,
 }
 
 impl Default for Splice {
@@ -72,7 +71,6 @@ impl Splice {
             reserved: 0,
             patches: Vec::new(),
             bytes: Vec::new(),
-            delta: 0,
         }
     }
 
@@ -83,7 +81,7 @@ impl Splice {
 
     /// Forgets all edits and frames, keeping the memory.
     pub fn clear(&mut self) {
-        (self.depth, self.reserved, self.delta) = (0, 0, 0);
+        (self.depth, self.reserved) = (0, 0);
         self.patches.clear();
         self.bytes.clear();
     }
@@ -168,30 +166,81 @@ impl Splice {
         if self.patches.is_empty() {
             return original;
         }
-        if self.patches.iter().all(|p| p.range.len() == p.with.len()) {
-            match original.try_into_mut() {
-                Ok(mut unshared) => {
-                    for patch in &self.patches {
-                        unshared[patch.range.clone()].copy_from_slice(&self.bytes[patch.with.clone()]);
-                    }
-                    return unshared.freeze();
-                }
-                Err(shared) => return self.copy(&shared),
+        let Some(settled) = self.settled(original.len()) else {
+            return self.copy(&original);
+        };
+        match original.try_into_mut() {
+            Ok(unshared) => self.shift(unshared, settled),
+            Err(shared) => self.copy(&shared),
+        }
+    }
+
+    /// The number of patches after which, and after each later one, what is written stays behind what is read, so that the
+    /// edits can be made in place. `None` when so much must be set aside for the patches before it that a copy costs no more.
+    fn settled(&self, len: usize) -> Option<usize> {
+        let mut delta = 0;
+        let mut settled = 0;
+        for (n, patch) in self.patches.iter().enumerate() {
+            delta += patch.with.len() as isize - patch.range.len() as isize;
+            if delta > 0 {
+                settled = n + 1;
             }
         }
-        self.copy(&original)
+        // The first patch that brings the balance back is needed too.
+        let settled = if settled > 0 { settled + 1 } else { 0 };
+        let head = settled
+            .checked_sub(1)
+            .map_or(Some(0), |n| self.patches.get(n).map(|p| p.range.end))?;
+        (head <= len / 2).then_some(settled)
+    }
+
+    /// Edits in place: what is kept moves down as far as the patches before it have shrunk the message.
+    fn shift(&self, mut buf: BytesMut, settled: usize) -> Bytes {
+        let (early, late) = self.patches.split_at(settled);
+        let mut read = early.last().map_or(0, |p| p.range.end);
+        let head = self.assemble(&buf[..read], early);
+        buf[..head.len()].copy_from_slice(&head);
+        let mut write = head.len();
+        for patch in late {
+            let kept = read..patch.range.start;
+            let len = kept.len();
+            if write != read {
+                buf.copy_within(kept, write);
+            }
+            write += len;
+            let with = &self.bytes[patch.with.clone()];
+            buf[write..write + with.len()].copy_from_slice(with);
+            write += with.len();
+            read = patch.range.end;
+        }
+        let rest = read..buf.len();
+        let len = rest.len();
+        if write != read {
+            buf.copy_within(rest, write);
+        }
+        buf.truncate(write + len);
+        buf.freeze()
     }
 
     fn copy(&self, original: &[u8]) -> Bytes {
-        let mut out = BytesMut::with_capacity(original.len().saturating_add_signed(self.delta));
+        self.assemble(original, &self.patches).freeze()
+    }
+
+    /// `original` with these patches applied, in a new buffer.
+    fn assemble(&self, original: &[u8], patches: &[Patch]) -> BytesMut {
+        let grown: isize = patches
+            .iter()
+            .map(|p| p.with.len() as isize - p.range.len() as isize)
+            .sum();
+        let mut out = BytesMut::with_capacity(original.len().saturating_add_signed(grown));
         let mut at = 0;
-        for patch in &self.patches {
+        for patch in patches {
             out.extend_from_slice(&original[at..patch.range.start]);
             out.extend_from_slice(&self.bytes[patch.with.clone()]);
             at = patch.range.end;
         }
         out.extend_from_slice(&original[at..]);
-        out.freeze()
+        out
     }
 
     /// Gives every open frame that has none yet a patch for its length prefix. Ten bytes are set aside for the new length.
@@ -229,9 +278,8 @@ impl Splice {
 
     #[inline]
     fn grow(&mut self, by: isize) {
-        match self.depth {
-            0 => self.delta += by,
-            depth => self.frames[depth - 1].delta += by,
+        if let Some(frame) = self.depth.checked_sub(1).and_then(|d| self.frames.get_mut(d)) {
+            frame.delta += by;
         }
     }
 }

@@ -119,6 +119,8 @@ proptest! {
             let kept = bytes.clone();
             let have = splice.apply(request.into_bytes());
             prop_assert_eq!(&have[..], &want[..]);
+            let unshared = Bytes::from(bytes.to_vec());
+            prop_assert_eq!(&splice.apply(unshared)[..], &want[..], "in place");
             if edits == 0 {
                 prop_assert_eq!(have.as_ptr(), kept.as_ptr());
             }
@@ -146,4 +148,26 @@ fn same_size_edits_of_an_unshared_buffer_happen_in_place() {
     let edited = splice.apply(shared);
     assert_eq!(edited.as_ptr(), place);
     assert_eq!(&edited[..], b"\x0a\x04\x0a\x02yz");
+}
+
+#[test]
+fn edits_that_shrink_an_unshared_buffer_happen_in_place_even_after_one_that_grew_it() {
+    let mut buffer = Vec::new();
+    for text in ["0123456789"; 20] {
+        put(&mut buffer, 1, text.as_bytes());
+    }
+    let buffer = Bytes::from(buffer);
+    let mut splice = Splice::new();
+    let mut want = Vec::new();
+    for (n, field) in Fields::new(&buffer, 0..buffer.len()).enumerate() {
+        splice.open(&field);
+        let with: &[u8] = if n == 0 { b"longer than it was" } else { b"short" };
+        splice.replace(field.body_range(), with);
+        splice.close();
+        put(&mut want, 1, with);
+    }
+    let place = buffer.as_ptr();
+    let edited = splice.apply(buffer);
+    assert_eq!(edited.as_ptr(), place);
+    assert_eq!(&edited[..], &want[..]);
 }
