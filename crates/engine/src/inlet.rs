@@ -154,6 +154,9 @@ impl fmt::Debug for Inlet {
 
 impl Inlet {
     pub(crate) fn new(door: Door) -> Self {
+        // Counters show from the start: a rate over one that appears with its first record misses that record.
+        let fed = |signal: &&Signal| !door.routes.by_signal[**signal as usize].is_empty();
+        Signal::ALL.iter().filter(fed).for_each(|signal| door.metrics.accepted(*signal, 0));
         Self { door: Arc::new(door) }
     }
 

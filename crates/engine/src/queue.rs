@@ -51,6 +51,12 @@ pub struct Queue {
     books: Arc<Books>,
 }
 
+/// Shows the counters from the start: a rate over a counter that appears with its first drop misses that drop.
+fn announce(metrics: &ComponentMetrics) {
+    Signal::ALL.iter().for_each(|signal| metrics.delivered(*signal, 0));
+    ["queue_full", "rejected_by_destination", "shutdown"].iter().for_each(|reason| metrics.dropped(reason, 0));
+}
+
 /// What waits of one signal. One lane a signal, so that senders of traces and logs in turn do not keep each other from being
 /// merged.
 #[derive(Debug)]
@@ -92,6 +98,7 @@ impl Queue {
         metrics
             .gauge(names::QUEUE_LIMIT_BYTES, &[])
             .set(settings.max_bytes as f64);
+        announce(metrics);
         let books = Books {
             limit_bytes: settings.max_bytes,
             limit_requests: settings.max_requests.max(1),
