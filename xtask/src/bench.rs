@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the load generator in the release profile and hands it the arguments.
+//! `cargo xtask bench`: builds the program and the load generator in the release profile and hands the latter the arguments.
 
 use anyhow::Result;
 
@@ -12,5 +12,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    run_command(&mut cargo(["build", "--release", "-p", "floodway"]))?;
     run_command(cargo(["run", "--release", "-p", "loadgen", "--", "bench"]).args(&args.rest))
 }
