@@ -58,6 +58,16 @@ impl net::server::Hooks for Connections {
     }
 }
 
+/// Refuses a limit of 0, which would let nothing through.
+pub(crate) fn positive(name: &str, value: u64) -> Result<(), BuildError> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(BuildError::new(format!(
+        "{name} is 0, so nothing would be received; leave it out for the default"
+    )))
+}
+
 /// Binds, with the error as the engine reports it.
 pub(crate) async fn bind(listen: Listen) -> Result<Bound, BuildError> {
     listen

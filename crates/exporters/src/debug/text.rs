@@ -215,6 +215,79 @@ mod tests {
     use super::*;
     use model::Writer;
 
+    fn attribute(w: &mut Writer, number: u32, key: &str, value: &str) {
+        w.message(number, |w| {
+            w.string(1, key);
+            w.message(2, |w| w.string(1, value));
+        });
+    }
+
+    #[test]
+    fn a_span_says_how_long_and_what_failed() {
+        let mut writer = Writer::new();
+        writer.message(1, |w| {
+            w.message(2, |w| {
+                w.message(2, |w| {
+                    w.bytes(1, &[0xab; 16]);
+                    w.bytes(2, &[1; 8]);
+                    w.string(5, "dial");
+                    w.fixed64(7, 1_000_000);
+                    w.fixed64(8, 3_500_000);
+                    attribute(w, 9, "peer", "x");
+                    w.message(15, |w| {
+                        w.string(2, "refused");
+                        w.int(3, 2);
+                    });
+                })
+            })
+        });
+        let request = Request::written(Signal::Traces, 1, writer);
+        let mut out = String::new();
+        records(&request, false, &mut out);
+        let (trace, span) = ("ab".repeat(16), "01".repeat(8));
+        assert_eq!(
+            out,
+            format!("  span - dial 2500us trace={trace} span={span} error refused\n")
+        );
+        out.clear();
+        records(&request, true, &mut out);
+        assert!(out.ends_with("\n    peer = x\n"), "{out}");
+    }
+
+    #[test]
+    fn each_kind_of_point_has_a_line() {
+        let mut writer = Writer::new();
+        let point = |w: &mut Writer| {
+            w.message(1, |w| {
+                w.fixed64(4, 7);
+                w.double(5, 1.5);
+            })
+        };
+        writer.message(1, |w| {
+            w.message(2, |w| {
+                w.message(2, |w| {
+                    w.string(1, "peers");
+                    w.string(3, "{peer}");
+                    w.message(5, |w| w.message(1, |w| w.fixed64(6, 42)));
+                });
+                for field in [9, 10, 11] {
+                    w.message(2, |w| {
+                        w.string(1, "rtt");
+                        w.message(field, point);
+                    });
+                }
+            })
+        });
+        let request = Request::written(Signal::Metrics, 4, writer);
+        let mut out = String::new();
+        records(&request, false, &mut out);
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines[0], "  point - peers 42 {peer}");
+        assert_eq!(lines[1], "  histogram - rtt count=7 sum=1.5");
+        assert!(lines[2].starts_with("  exponential histogram - rtt count="));
+        assert!(lines[3].starts_with("  summary - rtt count=7 sum=1.5"));
+    }
+
     #[test]
     fn a_log_record_is_a_line_and_cannot_touch_the_terminal() {
         let mut writer = Writer::new();

@@ -6,10 +6,14 @@
 //! ```
 //! `traces.jsonl` is the file being written, `traces.jsonl.1` the one before it, and so on up to `max_files`.
 //!
-//! Invariant: a request stands in a file whole or not at all; a write that fails half-way is taken back.
+//! Invariant: a request stands in a file whole or not at all; a write that fails half-way is taken back. A file whose end was
+//! torn all the same, by a kill or a power cut, is put aside and not written on: what follows would be unreadable too.
+//!
+//! Deliberately not here: compression, and rotation by time, which `max_bytes` and a scheduled job do better apart.
 
 mod rotation;
 
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +26,7 @@ use model::{Request, Signal};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use rotation::RotatedFile;
+use rotation::{EndsWhole, RotatedFile};
 
 /// Writes files.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -77,6 +81,27 @@ impl Default for RotateConfig {
     }
 }
 
+impl Format {
+    /// What tells whether a file ends where a request ends.
+    fn ends_whole(self) -> EndsWhole {
+        match self {
+            Self::OtlpJson => |file, len| {
+                let mut last = [b'\n'];
+                file.read_exact_at(&mut last, len.saturating_sub(1))?;
+                Ok(last == *b"\n")
+            },
+            Self::OtlpProto => |file, len| {
+                let (mut at, mut prefix) = (0, [0; 4]);
+                while at + 4 <= len {
+                    file.read_exact_at(&mut prefix, at)?;
+                    at += 4 + u64::from(u32::from_be_bytes(prefix));
+                }
+                Ok(at == len)
+            },
+        }
+    }
+}
+
 impl FileConfig {
     fn path(&self, signal: Signal) -> PathBuf {
         let extension = match self.format {
@@ -120,6 +145,7 @@ impl ExporterConfig for FileConfig {
                 self.path(signal),
                 self.rotate.clone(),
                 self.sync,
+                self.format.ends_whole(),
             )))
         });
         Ok(Box::new(FileExporter {
@@ -131,10 +157,8 @@ impl ExporterConfig for FileConfig {
 
 fn make_folder(folder: &Path) -> Result<(), BuildError> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
     // Telemetry is private: what we make is for our own user alone.
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).mode(0o700);
     builder.create(folder).map_err(|e| {
         let advice = "give a `directory` that this user may write";
         BuildError::because(
@@ -163,16 +187,17 @@ impl Exporter for FileExporter {
             });
             match written.await {
                 Ok(Ok(())) => Ok(Exported::default()),
-                Ok(Err(error)) => Err(ExportError::Retryable {
-                    message: error.to_string(),
-                    retry_after: None,
-                }),
-                Err(error) => Err(ExportError::Retryable {
-                    message: error.to_string(),
-                    retry_after: None,
-                }),
+                Ok(Err(error)) => Err(retryable(&error)),
+                Err(error) => Err(retryable(&error)),
             }
         })
+    }
+}
+
+fn retryable(error: &dyn std::error::Error) -> ExportError {
+    ExportError::Retryable {
+        message: error.to_string(),
+        retry_after: None,
     }
 }
 

@@ -1,7 +1,10 @@
-//! A file that is put aside when it is full.
+//! A file that is put aside when it is full, or when its end is torn.
+//!
+//! Synchronous, and it knows no format. It deliberately does not lock the file: two writers are found by their claims.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use super::RotateConfig;
@@ -15,11 +18,15 @@ pub(super) struct WriteError {
     source: io::Error,
 }
 
+/// Whether a file of so many bytes ends where a request ends.
+pub(super) type EndsWhole = fn(&File, u64) -> io::Result<bool>;
+
 /// The file being written, opened when first needed.
 pub(super) struct RotatedFile {
     path: PathBuf,
     rotate: RotateConfig,
     sync: bool,
+    ends_whole: EndsWhole,
     open: Option<Open>,
 }
 
@@ -29,11 +36,12 @@ struct Open {
 }
 
 impl RotatedFile {
-    pub(super) fn new(path: PathBuf, rotate: RotateConfig, sync: bool) -> Self {
+    pub(super) fn new(path: PathBuf, rotate: RotateConfig, sync: bool, ends_whole: EndsWhole) -> Self {
         Self {
             path,
             rotate,
             sync,
+            ends_whole,
             open: None,
         }
     }
@@ -67,7 +75,6 @@ impl RotatedFile {
 
     /// False when someone moved or deleted the file: what is written to it would be seen by nobody.
     fn is_ours(&self, open: &Open) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
         match (fs::metadata(&self.path), open.file.metadata()) {
             (Ok(named), Ok(opened)) => named.ino() == opened.ino() && named.dev() == opened.dev(),
             _ => false,
@@ -77,17 +84,31 @@ impl RotatedFile {
     fn opened(&mut self) -> Result<&mut Open, WriteError> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => self.open_file().map_err(|e| self.error("open", e))?,
+            None => self.open_whole()?,
         };
         Ok(self.open.insert(open))
     }
 
+    /// Opens the file, or a new one where the end of the old one is torn.
+    fn open_whole(&self) -> Result<Open, WriteError> {
+        let open = || self.open_file().map_err(|e| self.error("open", e));
+        let old = open()?;
+        if old.bytes == 0 || (self.ends_whole)(&old.file, old.bytes).map_err(|e| self.error("read", e))? {
+            return Ok(old);
+        }
+        tracing::warn!(path = %self.path.display(), "the end of the file is torn; it is put aside");
+        self.put_aside()?;
+        open()
+    }
+
     fn open_file(&self) -> io::Result<Open> {
         let mut options = OpenOptions::new();
-        options.create(true).append(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&self.path)?;
+        let file = options
+            .create(true)
+            .read(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.path)?;
         let bytes = file.metadata()?.len();
         Ok(Open { file, bytes })
     }
@@ -125,6 +146,13 @@ impl RotatedFile {
 mod tests {
     use super::*;
 
+    const LINES: EndsWhole = |file, len| {
+        use std::os::unix::fs::FileExt as _;
+        let mut last = [0];
+        file.read_exact_at(&mut last, len - 1)?;
+        Ok(last == *b"\n")
+    };
+
     fn contents(folder: &std::path::Path) -> Vec<(String, String)> {
         let mut files: Vec<_> = fs::read_dir(folder)
             .unwrap()
@@ -145,7 +173,7 @@ mod tests {
             max_bytes: 8,
             max_files: 2,
         };
-        let mut file = RotatedFile::new(folder.path().join("x"), rotate, false);
+        let mut file = RotatedFile::new(folder.path().join("x"), rotate, false, LINES);
         for line in ["aaaa\n", "bbbb\n", "cc\n", "dddd\n", "a line over the limit\n"] {
             file.write(line.as_bytes()).unwrap();
         }
@@ -165,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         fs::write(&path, "old\n").unwrap();
-        let mut file = RotatedFile::new(path.clone(), RotateConfig::default(), true);
+        let mut file = RotatedFile::new(path.clone(), RotateConfig::default(), true, LINES);
         file.write(b"one\n").unwrap();
         fs::rename(&path, folder.path().join("moved")).unwrap();
         file.write(b"two\n").unwrap();
@@ -179,10 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_file_is_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "whole\ntor").unwrap();
+        RotatedFile::new(path, RotateConfig::default(), false, LINES)
+            .write(b"next\n")
+            .unwrap();
+        let want = [("x", "next\n"), ("x.1", "whole\ntor")];
+        assert_eq!(
+            contents(folder.path()),
+            want.map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+    }
+
+    #[test]
     fn a_missing_folder_is_an_error_until_it_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("later");
-        let mut file = RotatedFile::new(inner.join("x"), RotateConfig::default(), false);
+        let mut file = RotatedFile::new(inner.join("x"), RotateConfig::default(), false, LINES);
         let error = file.write(b"one\n").unwrap_err().to_string();
         assert!(error.starts_with("cannot open "), "{error}");
         fs::create_dir(&inner).unwrap();
@@ -193,7 +236,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_half_way_is_taken_back() {
         // /dev/full opens and refuses every byte, as a full disk does.
-        let mut file = RotatedFile::new("/dev/full".into(), RotateConfig::default(), false);
+        let mut file = RotatedFile::new("/dev/full".into(), RotateConfig::default(), false, LINES);
         let error = file.write(b"one\n").unwrap_err().to_string();
         assert!(error.contains("cannot write /dev/full"), "{error}");
         assert!(file.open.is_none());

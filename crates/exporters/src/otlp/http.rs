@@ -10,10 +10,7 @@ use net::client::{Chunks, HttpClient, HttpClientOptions, HttpError, HttpResponse
 use net::encoding::deflate;
 
 use super::OtlpConfig;
-use super::response::exported;
-
-/// Most characters of a destination's answer that go into an error message.
-const MAX_ANSWER: usize = 300;
+use super::response::{exported, printable};
 
 pub(super) struct HttpExporter {
     client: HttpClient,
@@ -124,13 +121,8 @@ fn said(answer: &HttpResponse) -> String {
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|v| v.as_bytes().ends_with(b"protobuf"));
-    let text = match protobuf {
-        true => View::root(&answer.body).string(2).unwrap_or_default().to_owned(),
-        false => String::from_utf8_lossy(&answer.body).into_owned(),
-    };
-    text.trim()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_ANSWER)
-        .collect()
+    match protobuf {
+        true => printable(View::root(&answer.body).string(2).unwrap_or_default()),
+        false => printable(&String::from_utf8_lossy(&answer.body)),
+    }
 }

@@ -107,6 +107,11 @@ impl OtlpConfig {
                     e,
                 )
             })?;
+            if is_ours(&parsed) {
+                return Err(BuildError::new(format!(
+                    "headers: {name} is set by the protocol itself; take it out"
+                )));
+            }
             let mut value = HeaderValue::try_from(value.as_str()).map_err(|e| {
                 BuildError::because(
                     format!("headers: the value of {name} has a line break or a control character"),
@@ -119,4 +124,19 @@ impl OtlpConfig {
         }
         Ok(headers)
     }
+}
+
+/// Headers that say how a request is sent, which only the transport knows.
+fn is_ours(name: &HeaderName) -> bool {
+    const NAMES: [&str; 8] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
 }

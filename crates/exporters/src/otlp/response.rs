@@ -3,6 +3,9 @@
 use engine::Exported;
 use model::View;
 
+/// Most characters of what a destination says that are kept.
+const MAX_TEXT: usize = 300;
+
 /// Reads what a destination says of a request that it took. An answer that is no such message says nothing.
 pub(super) fn exported(response: &[u8]) -> Exported {
     let root = View::root(response);
@@ -14,8 +17,14 @@ pub(super) fn exported(response: &[u8]) -> Exported {
             .scalar(1)
             .and_then(|bits| u64::try_from(bits as i64).ok())
             .unwrap_or_default(),
-        message: partial.string(2).unwrap_or_default().to_owned(),
+        message: printable(partial.string(2).unwrap_or_default()),
     }
+}
+
+/// What a destination says, fit for a line of a log.
+pub(super) fn printable(text: &str) -> String {
+    let trimmed = text.trim().chars();
+    trimmed.filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]

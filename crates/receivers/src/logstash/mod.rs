@@ -1,7 +1,8 @@
 //! Logstash's JSON over TCP: one object a line, as winston-logstash, `nc` and Logstash's own `json_lines` codec send.
 //!
 //! TCP has no answers. A connection is read only as fast as its events are taken: while queues or the memory budget are
-//! full it is left unread, so that the sender's kernel makes the sender wait.
+//! full it is left unread, so that the sender's kernel makes the sender wait. The engine counts each vain try of a batch as
+//! refused (`queue_full`); nothing is lost by it.
 //!
 //! Deliberately not here: Lumberjack (Beats), which has answers and is a receiver of its own.
 
@@ -19,10 +20,10 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind};
+use crate::admission::{Connections, bind, positive};
 use session::{Session, Settings};
 
-/// How long a connection may take to hand over what it holds at shutdown.
+/// How long a connection may take to hand over what it holds at shutdown; longer than its own patience for that.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Receives events as JSON lines over TCP.
@@ -77,6 +78,8 @@ impl ReceiverConfig for LogstashConfig {
                 self.max_line_bytes
             )));
         }
+        positive("max_connections", self.max_connections as u64)?;
+        positive("line_timeout_ms", self.line_timeout_ms)?;
         Ok(self)
     }
 }
@@ -100,7 +103,7 @@ impl Receiver for LogstashConfig {
             );
             let stop = async move { context.shutdown.requested().await };
             let serving: Serving = Box::pin(async move {
-                let session = move |stream, _, shutdown| Session::new(settings.clone()).run(stream, shutdown);
+                let session = move |stream, _, shutdown| Session::new(settings.clone(), shutdown).run(stream);
                 let drained = net::server::serve_tcp(bound, hooks, stop, DRAIN_TIMEOUT, session).await;
                 tracing::debug!(
                     finished = drained.finished,

@@ -153,23 +153,21 @@ impl Endpoint {
                 .protobuf(signal, body, permit.0)
                 .await
                 .map_err(failure),
-            Format::Json => self.json(signal, &body, permit).await,
+            Format::Json => self.json(signal, body, permit).await,
         }
     }
 
-    async fn json(&self, signal: Signal, body: &[u8], mut permit: Budgeted) -> Result<Accepted, Failure> {
-        let limits = DecodeLimits {
-            max_bytes: self.limits.max_inflated_bytes,
-        };
-        let request = otlp_json::decode(signal, body, &limits).map_err(|e| {
-            self.intake.refused("malformed");
-            Failure::new(StatusCode::BAD_REQUEST, format!("malformed request: {e}"))
-        })?;
-        // The protobuf form lives on, the JSON goes when the request is answered.
-        let more = request.bytes().len().saturating_sub(body.len());
-        net::Admission::grow(&mut permit, more).map_err(|full| self.unread(&BodyError::Full(full)))?;
-        self.intake.take(request, permit.0).await.map_err(failure)?;
-        Ok(Accepted::default())
+    async fn json(&self, signal: Signal, body: Bytes, mut permit: Budgeted) -> Result<Accepted, Failure> {
+        let max_bytes = wire_room(body.len()).min(self.limits.max_inflated_bytes);
+        net::Admission::grow(&mut permit, max_bytes).map_err(|full| self.unread(&BodyError::Full(full)))?;
+        let decoded = otlp_json::receive(signal, &body, &DecodeLimits { max_bytes });
+        // The protobuf form lives on; the queue keeps room for that alone.
+        drop(body);
+        let (request, repairs) = decoded.map_err(|e| failure(self.intake.malformed(&e)))?;
+        self.intake
+            .take(request, repairs, permit.0)
+            .await
+            .map_err(failure)
     }
 
     fn unread(&self, error: &BodyError) -> Failure {
@@ -186,6 +184,12 @@ impl Endpoint {
             ..Failure::new(error.http_status(), error.to_string())
         }
     }
+}
+
+/// Room for the wire form of a JSON body, which is at most four times as long (see [`DecodeLimits`]). Nothing awaits between
+/// taking it and giving back what is too much, so no more requests hold it than there are threads.
+fn wire_room(json_bytes: usize) -> usize {
+    json_bytes.saturating_mul(4).saturating_add(64)
 }
 
 fn failure(refused: Refused) -> Failure {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engine::{ComponentMetrics, Inlet, Permit, ReceiverContext, Refusal};
 use metrics::Counter;
-use model::{Malformed, Repairs, Request, Signal, Writer};
+use model::{Repairs, Request, Signal, Writer};
 
 /// The pipelines behind an OTLP receiver.
 #[derive(Clone)]
@@ -72,19 +72,26 @@ impl Intake {
         permit: Permit,
     ) -> Result<Accepted, Refused> {
         let (request, repairs) = Request::receive(signal, bytes).map_err(|e| self.malformed(&e))?;
+        self.take(request, repairs, permit).await
+    }
+
+    /// Takes a request that was checked, and what had to be mended for it.
+    pub(super) async fn take(
+        &self,
+        request: Request,
+        repairs: Repairs,
+        permit: Permit,
+    ) -> Result<Accepted, Refused> {
+        self.inlet.send(request, permit).await?;
+        // Not before: a request that is sent again would be counted again.
         self.count(repairs);
-        self.take(request, permit).await?;
         Ok(Accepted {
             warning: warning(repairs),
         })
     }
 
-    /// Takes a request that is known to be sound.
-    pub(super) async fn take(&self, request: Request, permit: Permit) -> Result<(), Refused> {
-        Ok(self.inlet.send(request, permit).await?)
-    }
-
-    fn malformed(&self, error: &Malformed) -> Refused {
+    /// Counts a request that is no export request. The error says where, and quotes nothing.
+    pub(super) fn malformed(&self, error: &dyn std::fmt::Display) -> Refused {
         self.refused("malformed");
         Refused::Malformed(error.to_string())
     }

@@ -31,7 +31,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind};
+use crate::admission::{Connections, bind, positive};
 use intake::Intake;
 
 const GRPC_PORT: u16 = 4317;
@@ -97,6 +97,19 @@ impl ListenConfig {
             .max_connections(self.max_connections)
     }
 
+    /// Refuses settings with which nothing could ever be received.
+    fn check(&self, section: &str) -> Result<(), BuildError> {
+        let values = [
+            ("max_connections", self.max_connections as u64),
+            ("max_request_bytes", self.max_request_bytes as u64),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("request_timeout_ms", self.request_timeout_ms),
+        ];
+        values
+            .into_iter()
+            .try_for_each(|(name, value)| positive(&format!("{section}.{name}"), value))
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_wire_bytes: self.max_request_bytes,
@@ -128,6 +141,9 @@ impl ReceiverConfig for OtlpConfig {
                 "nothing to listen on: add `grpc: {}` for OTLP/gRPC on 127.0.0.1:4317, `http: {}` for OTLP/HTTP on \
                  127.0.0.1:4318, or both",
             ));
+        }
+        for (section, config) in [("grpc", &self.grpc), ("http", &self.http)] {
+            config.as_ref().map_or(Ok(()), |config| config.check(section))?;
         }
         Ok(self)
     }

@@ -1,0 +1,184 @@
+//! What every exporter in the table promises.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use common::{build, parse};
+use engine::component::Claim;
+use engine::testing;
+use engine::{BuildContext, ComponentKind};
+use exporters::EXPORTERS;
+use serde_json::{Value, json};
+
+/// The smallest settings of each.
+fn smallest(name: &str, folder: &Path) -> Value {
+    match name {
+        "otlp" => json!({"endpoint": "http://127.0.0.1:1"}),
+        "file" => json!({"directory": folder}),
+        "debug" => json!({}),
+        new => panic!("say here what the smallest settings of {new} are"),
+    }
+}
+
+#[test]
+fn names_are_unique_and_everything_is_said() {
+    let names: BTreeSet<_> = EXPORTERS.iter().map(|f| f.name).collect();
+    assert_eq!(names.len(), EXPORTERS.len());
+    for factory in EXPORTERS {
+        assert!(
+            factory
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        );
+        assert!(
+            !factory.summary.is_empty() && !factory.signals.is_empty(),
+            "{}",
+            factory.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_name() {
+    for factory in EXPORTERS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = smallest(factory.name, folder.path());
+        let exporter = build(factory.name, &settings).unwrap();
+        assert!(
+            exporter.export(&[]).await.is_ok(),
+            "{}: an empty batch",
+            factory.name
+        );
+        exporter.shutdown().await;
+        settings["endpiont"] = json!("x");
+        let error = parse(factory.name, &settings).err().unwrap();
+        assert!(error.contains("endpiont"), "{}: {error}", factory.name);
+    }
+    for (name, missing) in [("otlp", "endpoint"), ("file", "directory")] {
+        let error = parse(name, &json!({})).err().unwrap();
+        assert!(error.contains(missing), "{error}");
+    }
+}
+
+#[test]
+fn a_dry_run_makes_nothing() {
+    for factory in EXPORTERS {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("not/there");
+        let context = BuildContext {
+            dry_run: true,
+            ..testing::build_context(ComponentKind::Exporter, factory.name)
+        };
+        // In the runtime's absence too: nothing may be spawned.
+        let config = parse(factory.name, &smallest(factory.name, &inner)).unwrap();
+        assert!(config.build(&context).is_ok(), "{}", factory.name);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "{}",
+            factory.name
+        );
+    }
+}
+
+#[test]
+fn claims_are_stated() {
+    let path = |name: &str| Claim::Path(PathBuf::from("/data").join(name));
+    let json = parse("file", &json!({"directory": "/data"})).unwrap().claims();
+    assert_eq!(json, ["traces.jsonl", "logs.jsonl", "metrics.jsonl"].map(path));
+    let proto = json!({"directory": "/data", "format": "otlp_proto"});
+    let proto = parse("file", &proto).unwrap().claims();
+    assert_eq!(proto, ["traces.binpb", "logs.binpb", "metrics.binpb"].map(path));
+    assert!(parse("debug", &json!({})).unwrap().claims().is_empty());
+}
+
+#[test]
+fn delivery_settings_reach_the_engine() {
+    for (name, settings) in [
+        ("otlp", json!({"endpoint": "x:1"})),
+        ("file", json!({"directory": "x"})),
+    ] {
+        let mut settings = settings;
+        settings["queue"] = json!({"max_requests": 7});
+        settings["retry"] = json!({"timeout_ms": 123});
+        let delivery = parse(name, &settings).unwrap().delivery();
+        assert_eq!(
+            (delivery.queue.max_requests, delivery.retry.timeout_ms),
+            (7, 123),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn settings_with_which_nothing_works_are_refused_at_build() {
+    let at = |more: Value| {
+        let mut settings = json!({"endpoint": "http://127.0.0.1:4317"});
+        for (key, value) in more.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        settings
+    };
+    let bad = [
+        (at(json!({"endpoint": "ftp://x"})), "ftp"),
+        (at(json!({"endpoint": "http://user:secret@x"})), "header"),
+        (at(json!({"endpoint": "http://x:4317/path"})), "path"),
+        (at(json!({"connections": 0})), "connections is 0"),
+        (at(json!({"headers": {"a b": "c"}})), "\"a b\" is no header name"),
+        (at(json!({"headers": {"a": "secret\n"}})), "the value of a"),
+        (
+            at(json!({"headers": {"Content-Type": "x"}})),
+            "Content-Type is set by the protocol",
+        ),
+        (
+            at(json!({"headers": {"grpc-timeout": "1S"}})),
+            "grpc-timeout is set by the protocol",
+        ),
+        (
+            at(json!({"tls": {"ca_file": "/not/there.pem"}, "endpoint": "https://x"})),
+            "/not/there.pem",
+        ),
+    ];
+    for (settings, expected) in bad {
+        let error = build("otlp", &settings).err().unwrap();
+        assert!(error.contains(expected), "{settings}: {error}");
+        assert!(
+            !error.contains("secret") || expected == "header",
+            "quotes a credential: {error}"
+        );
+    }
+}
+
+#[test]
+fn every_field_in_the_schema_is_described() {
+    for factory in EXPORTERS {
+        let mut generator = schemars::SchemaGenerator::default();
+        let root = (factory.schema)(&mut generator);
+        let definitions = Value::Object(generator.take_definitions(true));
+        let mut fields = 0;
+        described(factory.name, root.as_value(), &mut fields);
+        described(factory.name, &definitions, &mut fields);
+        assert!(fields >= 1, "{} has no fields", factory.name);
+    }
+}
+
+fn described(place: &str, schema: &Value, fields: &mut usize) {
+    let Value::Object(object) = schema else { return };
+    if let Some(Value::Object(properties)) = object.get("properties") {
+        for (name, field) in properties {
+            *fields += 1;
+            let text = field.get("description").and_then(Value::as_str);
+            assert!(
+                text.is_some_and(|t| t.len() > 10),
+                "{place}.{name} has no description"
+            );
+        }
+    }
+    for (name, inner) in object {
+        described(&format!("{place}.{name}"), inner, fields);
+    }
+}
