@@ -37,33 +37,18 @@ struct Names {
 
 impl Names {
     fn find(&self) -> Result<Vec<&'static Backend>> {
-        self.names
-            .iter()
-            .map(|name| find(name).map_err(Into::into))
-            .collect()
+        self.names.iter().map(|name| find(name).map_err(Into::into)).collect()
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let home = Home::from_env()?;
     match &args.action {
-        Action::Install(names) => names
-            .find()?
-            .into_iter()
-            .try_for_each(|backend| install(&home, backend)),
+        Action::Install(names) => names.find()?.into_iter().try_for_each(|backend| install(&home, backend)),
         Action::List => list(&home),
-        Action::Up(names) => names
-            .find()?
-            .into_iter()
-            .try_for_each(|backend| up(&home, backend)),
-        Action::Down(names) => names
-            .find()?
-            .into_iter()
-            .try_for_each(|backend| down(&home, backend)),
-        Action::Url(names) => names
-            .find()?
-            .into_iter()
-            .try_for_each(|backend| url(&home, backend)),
+        Action::Up(names) => names.find()?.into_iter().try_for_each(|backend| up(&home, backend)),
+        Action::Down(names) => names.find()?.into_iter().try_for_each(|backend| down(&home, backend)),
+        Action::Url(names) => names.find()?.into_iter().try_for_each(|backend| url(&home, backend)),
     }
 }
 
@@ -75,12 +60,7 @@ pub(crate) fn install(home: &Home, backend: &'static Backend) -> Result<()> {
             Phase::Waiting => " (still running)",
             Phase::Retrying => " failed; once more",
         };
-        println!(
-            "{} {}: {}{note}",
-            clock(progress.elapsed),
-            progress.backend,
-            progress.step
-        );
+        println!("{} {}: {}{note}", clock(progress.elapsed), progress.backend, progress.step);
     };
     match backends::install(home, backend, &tell)? {
         Installed::Already => println!("{} {} is installed", backend.name, backend.version),
@@ -107,23 +87,14 @@ fn list(home: &Home) -> Result<()> {
 }
 
 fn describe(text: &mut String, home: &Home, backend: &Backend) -> Result<()> {
-    let Backend {
-        name, version, about, ..
-    } = backend;
-    let installed = if backends::is_installed(home, backend) {
-        "installed"
-    } else {
-        "not installed"
-    };
+    let Backend { name, version, about, .. } = backend;
+    let installed = if backends::is_installed(home, backend) { "installed" } else { "not installed" };
     writeln!(text, "\n{name} {version}: {about} ({installed})")?;
     for missing in backend.missing() {
         writeln!(text, "  {missing}")?;
     }
-    let ports: Vec<String> = backend
-        .ports
-        .iter()
-        .map(|port| format!("{} {}", port.name, port.fixed))
-        .collect();
+    let ports: Vec<String> =
+        backend.ports.iter().map(|port| format!("{} {}", port.name, port.fixed)).collect();
     if !ports.is_empty() {
         writeln!(text, "  ports when started by hand: {}", ports.join(", "))?;
     }
@@ -140,11 +111,7 @@ fn up(home: &Home, backend: &'static Backend) -> Result<()> {
     install(home, backend)?;
     let Running { url, ports, pid, dir } = backends::up(home, backend, &Options::default())
         .with_context(|| format!("cannot start {}", backend.name))?;
-    println!(
-        "{} runs as process {pid} at {url}; data and log in {}",
-        backend.name,
-        dir.display()
-    );
+    println!("{} runs as process {pid} at {url}; data and log in {}", backend.name, dir.display());
     for (name, port) in ports.iter() {
         println!("  {name} 127.0.0.1:{port}");
     }
@@ -156,11 +123,7 @@ fn down(home: &Home, backend: &Backend) -> Result<()> {
     println!(
         "{} {}",
         backend.name,
-        if was_running {
-            "is stopped, its data deleted"
-        } else {
-            "was not running"
-        }
+        if was_running { "is stopped, its data deleted" } else { "was not running" }
     );
     Ok(())
 }

@@ -29,15 +29,10 @@ pub(crate) type Absent = BTreeMap<&'static str, String>;
 /// Fails at once, rather than after half an hour, if a toolchain of a backend that the tests of this tree use is missing.
 pub(crate) fn require_toolchains() -> Result<()> {
     let used = BACKENDS.iter().filter(|backend| ALWAYS.contains(&backend.name));
-    let missing: BTreeSet<String> = used
-        .flat_map(Backend::missing)
-        .map(|missing| missing.to_string())
-        .collect();
+    let missing: BTreeSet<String> =
+        used.flat_map(Backend::missing).map(|missing| missing.to_string()).collect();
     if !missing.is_empty() {
-        bail!(
-            "CI=true, and toolchains are missing: {}",
-            missing.into_iter().collect::<Vec<_>>().join("; ")
-        );
+        bail!("CI=true, and toolchains are missing: {}", missing.into_iter().collect::<Vec<_>>().join("; "));
     }
     Ok(())
 }
@@ -53,10 +48,7 @@ pub(crate) fn find_suites() -> Result<Vec<Suite>> {
         let dir = entry?.path();
         let package = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if has_e2e_files(&dir.join("tests")) {
-            suites.push(Suite {
-                tests: list_tests(&package)?,
-                package,
-            });
+            suites.push(Suite { tests: list_tests(&package)?, package });
         }
     }
     // Backends first: if they fail by themselves, the other failures need no explanation.
@@ -66,11 +58,8 @@ pub(crate) fn find_suites() -> Result<Vec<Suite>> {
 
 fn has_e2e_files(tests: &Path) -> bool {
     let is_e2e = |name: &str| name.starts_with("e2e_") && name.ends_with(".rs");
-    std::fs::read_dir(tests).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| is_e2e(&entry.file_name().to_string_lossy()))
-    })
+    std::fs::read_dir(tests)
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_e2e(&entry.file_name().to_string_lossy())))
 }
 
 fn cargo_test(package: &str) -> std::process::Command {
@@ -80,12 +69,7 @@ fn cargo_test(package: &str) -> std::process::Command {
 fn list_tests(package: &str) -> Result<Vec<Test>> {
     let listed = read(cargo_test(package).args(["--list", "--format", "terse"]))?;
     let names = listed.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(names
-        .map(|name| Test {
-            name: name.to_owned(),
-            needs: needs(name),
-        })
-        .collect())
+    Ok(names.map(|name| Test { name: name.to_owned(), needs: needs(name) }).collect())
 }
 
 fn needs(test: &str) -> Vec<&'static Backend> {
@@ -96,11 +80,8 @@ fn needs(test: &str) -> Vec<&'static Backend> {
 /// Installs what the tests need. Those that cannot be installed are returned with the reason, or are an error if `strict`.
 pub(crate) fn install_needed(suites: &[Suite], strict: bool) -> Result<Absent> {
     let home = Home::from_env()?;
-    let named = suites
-        .iter()
-        .flat_map(|suite| &suite.tests)
-        .flat_map(|test| &test.needs)
-        .map(|backend| backend.name);
+    let named =
+        suites.iter().flat_map(|suite| &suite.tests).flat_map(|test| &test.needs).map(|backend| backend.name);
     let wanted: BTreeSet<&str> = named.chain(ALWAYS.iter().copied()).collect();
     let mut absent = Absent::new();
     for backend in BACKENDS.iter().filter(|backend| wanted.contains(backend.name)) {
@@ -146,9 +127,7 @@ pub(crate) fn run(suites: &[Suite], absent: &Absent, floodway: &Path) -> Result<
             continue;
         }
         if !skipped.is_empty() {
-            command
-                .arg("--exact")
-                .args(skipped.iter().flat_map(|test| ["--skip", &test.name]));
+            command.arg("--exact").args(skipped.iter().flat_map(|test| ["--skip", &test.name]));
         }
         if let Err(error) = run_command(&mut command) {
             failed.push(error.to_string());
@@ -178,29 +157,19 @@ mod tests {
     #[test]
     fn the_first_words_of_a_name_are_its_backends() {
         assert_eq!(names("tempo_finds_spans"), ["tempo"]);
-        assert_eq!(
-            names("module::otelcol_tempo_relays_to_kafka"),
-            ["otelcol", "tempo"]
-        );
+        assert_eq!(names("module::otelcol_tempo_relays_to_kafka"), ["otelcol", "tempo"]);
         assert!(names("restarts_tempo").is_empty());
     }
 
     #[test]
     fn a_missing_backend_costs_exactly_its_tests() {
-        let test = |name: &str| Test {
-            name: name.to_owned(),
-            needs: needs(name),
-        };
+        let test = |name: &str| Test { name: name.to_owned(), needs: needs(name) };
         let suite = Suite {
             package: "x".to_owned(),
             tests: vec![test("tempo_a"), test("otelcol_b"), test("otelcol_tempo_c")],
         };
         let absent = Absent::from([("tempo", "no Go".to_owned())]);
-        let skipped: Vec<&str> = suite
-            .skipped(&absent)
-            .iter()
-            .map(|test| test.name.as_str())
-            .collect();
+        let skipped: Vec<&str> = suite.skipped(&absent).iter().map(|test| test.name.as_str()).collect();
         assert_eq!(skipped, ["tempo_a", "otelcol_tempo_c"]);
     }
 }

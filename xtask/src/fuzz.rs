@@ -21,10 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Args { target, seconds } = args;
     let known = targets()?;
     if !known.contains(target) {
-        bail!(
-            "there is no fuzz target {target:?}; there are: {}",
-            known.join(", ")
-        );
+        bail!("there is no fuzz target {target:?}; there are: {}", known.join(", "));
     }
     if !succeeds(program("rustup").args(["run", "nightly", "rustc", "--version"])) {
         bail!(
@@ -51,12 +48,7 @@ fn targets() -> Result<Vec<String>> {
     let dir = root().join("fuzz/fuzz_targets");
     let entries = std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let stem = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.ok().and_then(|entry| {
-            entry
-                .path()
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned())
-        })
+        entry.ok().and_then(|entry| entry.path().file_stem().map(|stem| stem.to_string_lossy().into_owned()))
     };
     let mut names: Vec<String> = entries.filter_map(stem).collect();
     names.sort_unstable();

@@ -17,14 +17,7 @@ pub(crate) fn run() -> Result<()> {
     heading("format");
     run_command(&mut cargo(["fmt", "--all", "--check"]))?;
     heading("clippy");
-    run_command(&mut cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     heading("documentation");
     let mut doc = cargo(["doc", "--workspace", "--no-deps", "--document-private-items"]);
     run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -36,9 +29,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// On the PATH, or where `.ci/run` puts it.
 fn find_cargo_deny() -> Result<PathBuf> {
-    let cached = std::env::home_dir()
-        .unwrap_or_default()
-        .join(".cache/floodway/tools/bin/cargo-deny");
+    let cached = std::env::home_dir().unwrap_or_default().join(".cache/floodway/tools/bin/cargo-deny");
     [PathBuf::from("cargo-deny"), cached]
         .into_iter()
         .find(|path| succeeds(program(path).arg("--version")))

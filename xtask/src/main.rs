@@ -2,11 +2,7 @@
 //!
 //! Each subcommand is a module with its typed arguments and a `run`. Programs are run in the workspace's root and write
 //! straight to the terminal. Deliberately absent: anything a plain `cargo` command does as well.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command-line program for developers"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program for developers")]
 
 use std::process::ExitCode;
 

@@ -35,10 +35,7 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     println!("$ {shown}");
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` failed ({status})");
     }
@@ -49,15 +46,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let shown = shown(command);
     command.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let output = command.output().with_context(|| format!("cannot run `{shown}`"))?;
     if !output.status.success() {
-        bail!(
-            "`{shown}` failed ({}):\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout)
-        );
+        bail!("`{shown}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stdout));
     }
     String::from_utf8(output.stdout).with_context(|| format!("the output of `{shown}` is not UTF-8"))
 }
@@ -75,21 +66,14 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 /// The program's name and its arguments as one would type them.
 fn shown(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default();
-    let words: Vec<_> = [name]
-        .into_iter()
-        .chain(command.get_args())
-        .map(|word| quoted(&word.to_string_lossy()))
-        .collect();
+    let words: Vec<_> =
+        [name].into_iter().chain(command.get_args()).map(|word| quoted(&word.to_string_lossy())).collect();
     words.join(" ")
 }
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{word}'")
-    }
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
 }
 
 /// Where cargo puts what it builds.

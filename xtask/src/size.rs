@@ -18,30 +18,19 @@ fn breaches(path: &str, text: &str) -> Vec<String> {
     let file = match syn::parse_file(text) {
         Ok(file) => file,
         Err(error) => {
-            return vec![format!(
-                "{path}:{}: cannot be parsed: {error}",
-                error.span().start().line
-            )];
+            return vec![format!("{path}:{}: cannot be parsed: {error}", error.span().start().line)];
         }
     };
     if is_test(&file.attrs) || is_generated(text) {
         return Vec::new();
     }
-    let mut functions = Functions {
-        path,
-        found: Vec::new(),
-    };
+    let mut functions = Functions { path, found: Vec::new() };
     functions.visit_file(&file);
-    let tests_from = file
-        .items
-        .iter()
-        .find(|item| is_test(attributes(item)))
-        .map(|item| item.span().start().line);
+    let tests_from =
+        file.items.iter().find(|item| is_test(attributes(item))).map(|item| item.span().start().line);
     let lines = tests_from.map_or_else(|| text.lines().count(), |line| line - 1);
     if lines > FILE_LINES {
-        functions.found.push(format!(
-            "{path}:1: {lines} lines before its tests, allowed are {FILE_LINES}"
-        ));
+        functions.found.push(format!("{path}:1: {lines} lines before its tests, allowed are {FILE_LINES}"));
     }
     functions.found
 }
@@ -93,9 +82,7 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute
-                .parse_args::<syn::Path>()
-                .is_ok_and(|path| path.is_ident("test"))
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
     })
 }
 
@@ -109,9 +96,7 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
 }
 
 fn is_generated(text: &str) -> bool {
-    text.lines()
-        .take(5)
-        .any(|line| line.contains("Generated") && line.contains("do not edit"))
+    text.lines().take(5).any(|line| line.contains("Generated") && line.contains("do not edit"))
 }
 
 /// Source files of the program; files and directories called `tests` belong to the tests.
@@ -120,9 +105,7 @@ fn sources(dir: &Path, files: &mut Vec<PathBuf>) {
         return;
     };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let is_tests = path
-            .file_stem()
-            .is_some_and(|stem| stem == "tests" || stem == "target");
+        let is_tests = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "target");
         if is_tests {
             continue;
         }
@@ -140,11 +123,7 @@ fn functions_and_files_are_of_a_readable_size() {
     for dir in ["crates", "xtask", "fuzz"] {
         sources(&root().join(dir), &mut files);
     }
-    assert!(
-        files.len() > 20,
-        "the sources were not found from {}",
-        root().display()
-    );
+    assert!(files.len() > 20, "the sources were not found from {}", root().display());
     files.sort_unstable();
     let check = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
@@ -159,14 +138,8 @@ fn long_functions_and_files_are_found_where_they_are() {
     let body = |lines: usize| "    f();\n".repeat(lines);
     let fits = format!("fn fits() {{\n{}}}\n", body(68));
     assert!(breaches("a.rs", &fits).is_empty());
-    let long = format!(
-        "{fits}\nstruct S;\nimpl S {{\n/// Documented.\nfn long() {{\n{}}}\n}}\n",
-        body(69)
-    );
-    assert_eq!(
-        breaches("a.rs", &long),
-        ["a.rs:75: fn long has 71 lines, allowed are 70"]
-    );
+    let long = format!("{fits}\nstruct S;\nimpl S {{\n/// Documented.\nfn long() {{\n{}}}\n}}\n", body(69));
+    assert_eq!(breaches("a.rs", &long), ["a.rs:75: fn long has 71 lines, allowed are 70"]);
     let only_tests = format!("#[cfg(test)]\nmod tests {{\nfn long() {{\n{}}}\n}}\n", body(700));
     assert!(breaches("a.rs", &only_tests).is_empty());
     let comments = "// x\n".repeat(601);
@@ -174,10 +147,5 @@ fn long_functions_and_files_are_found_where_they_are() {
         breaches("a.rs", &format!("{comments}{only_tests}")),
         ["a.rs:1: 601 lines before its tests, allowed are 600"]
     );
-    assert!(
-        breaches("a.rs", "fn {")
-            .first()
-            .unwrap()
-            .contains("cannot be parsed")
-    );
+    assert!(breaches("a.rs", "fn {").first().unwrap().contains("cannot be parsed"));
 }

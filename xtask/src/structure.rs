@@ -19,17 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["engine", "model"]),
     (
         "floodway",
-        &[
-            "model",
-            "redact",
-            "net",
-            "codec",
-            "engine",
-            "receivers",
-            "processors",
-            "exporters",
-            "config",
-        ],
+        &["model", "redact", "net", "codec", "engine", "receivers", "processors", "exporters", "config"],
     ),
     // The load generator is an oracle: it shares no code with what it measures.
     ("backends", &[]),
@@ -53,23 +43,14 @@ fn edges(metadata: &serde_json::Value) -> Edges {
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let edge = |dependency: &serde_json::Value| {
-        let kind = if dependency["kind"] == "dev" {
-            Kind::Test
-        } else {
-            Kind::Program
-        };
-        dependency["path"]
-            .is_string()
-            .then(|| (text(&dependency["name"]), kind))
+        let kind = if dependency["kind"] == "dev" { Kind::Test } else { Kind::Program };
+        dependency["path"].is_string().then(|| (text(&dependency["name"]), kind))
     };
     let packages = list(&metadata["packages"]);
     packages
         .iter()
         .map(|package| {
-            (
-                text(&package["name"]),
-                list(&package["dependencies"]).iter().filter_map(edge).collect(),
-            )
+            (text(&package["name"]), list(&package["dependencies"]).iter().filter_map(edge).collect())
         })
         .collect()
 }
@@ -78,9 +59,7 @@ fn violations(edges: &Edges) -> Vec<String> {
     let mut found = Vec::new();
     for (name, uses) in edges {
         let Some((_, allowed)) = MAY_USE.iter().find(|(known, _)| known == name) else {
-            found.push(format!(
-                "crate {name} is not in the table MAY_USE of xtask/src/structure.rs"
-            ));
+            found.push(format!("crate {name} is not in the table MAY_USE of xtask/src/structure.rs"));
             continue;
         };
         for (used, kind) in uses {
@@ -97,22 +76,13 @@ fn violations(edges: &Edges) -> Vec<String> {
 
 /// Whether an arrow of the table, or several in a row, lead from one crate to the other. The table has no cycle.
 fn reaches(from: &str, to: &str) -> bool {
-    let uses = MAY_USE
-        .iter()
-        .find(|(name, _)| *name == from)
-        .map_or(&[][..], |(_, uses)| uses);
+    let uses = MAY_USE.iter().find(|(name, _)| *name == from).map_or(&[][..], |(_, uses)| uses);
     uses.iter().any(|used| *used == to || reaches(used, to))
 }
 
 #[test]
 fn crates_depend_only_in_the_allowed_directions() {
-    let metadata = read(&mut cargo([
-        "metadata",
-        "--format-version=1",
-        "--no-deps",
-        "--offline",
-    ]))
-    .unwrap();
+    let metadata = read(&mut cargo(["metadata", "--format-version=1", "--no-deps", "--offline"])).unwrap();
     let edges = edges(&serde_json::from_str(&metadata).unwrap());
     assert!(
         edges.contains_key("floodway") && edges.len() >= MAY_USE.len(),
@@ -139,14 +109,8 @@ fn the_table_has_no_cycle() {
 fn a_reversed_arrow_and_an_unknown_crate_are_found() {
     let edge = |used: &str, kind| (used.to_owned(), kind);
     let edges = Edges::from([
-        (
-            "model".to_owned(),
-            vec![edge("codec", Kind::Program), edge("backends", Kind::Test)],
-        ),
-        (
-            "codec".to_owned(),
-            vec![edge("model", Kind::Program), edge("engine", Kind::Test)],
-        ),
+        ("model".to_owned(), vec![edge("codec", Kind::Program), edge("backends", Kind::Test)]),
+        ("codec".to_owned(), vec![edge("model", Kind::Program), edge("engine", Kind::Test)]),
         ("surprise".to_owned(), vec![]),
     ]);
     let found = violations(&edges);

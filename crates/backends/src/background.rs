@@ -50,25 +50,14 @@ pub fn up(home: &Home, backend: &'static Backend, options: &Options) -> Result<R
     let dir = home.run_dir(backend.name);
     clear(&dir)?;
     std::fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
-    let options = Options {
-        home: Some(home.clone()),
-        ..options.clone()
-    };
+    let options = Options { home: Some(home.clone()), ..options.clone() };
     let (mut child, launch) = spawn(backend, &options, &dir, &ports, Detach::Yes)?;
     // Recorded before it is ready: if we are interrupted while waiting, `down` still finds it.
-    let record = Record {
-        process: ProcessRecord::of(&child),
-        url: launch.url.clone(),
-        ports: ports.as_map().clone(),
-    };
+    let record =
+        Record { process: ProcessRecord::of(&child), url: launch.url.clone(), ports: ports.as_map().clone() };
     write(&dir, &record)?;
     await_ready(backend, &mut child, &dir, &launch.ready, options.ready_within)?;
-    Ok(Running {
-        url: launch.url,
-        ports,
-        pid: child.id(),
-        dir,
-    })
+    Ok(Running { url: launch.url, ports, pid: child.id(), dir })
 }
 
 /// Ends the server that `up` started and deletes its data. Returns whether there was one.
@@ -84,11 +73,7 @@ pub fn down(home: &Home, backend: &Backend) -> Result<bool> {
     record.process.stop(DOWN_GRACE);
     if record.process.is_alive() {
         let what = format!("{} (process {})", backend.name, record.process.pid);
-        return Err(Error::Timeout {
-            what,
-            limit: DOWN_GRACE,
-            detail: " to end".to_owned(),
-        });
+        return Err(Error::Timeout { what, limit: DOWN_GRACE, detail: " to end".to_owned() });
     }
     clear(&dir)?;
     Ok(true)
@@ -158,15 +143,8 @@ mod tests {
         let dir = home.run_dir(backend.name);
         std::fs::create_dir_all(&dir).unwrap();
         let ports = BTreeMap::from([("http".to_owned(), 23_200)]);
-        write(
-            &dir,
-            &Record {
-                process: ProcessRecord::of(&child),
-                url: "http://x".to_owned(),
-                ports,
-            },
-        )
-        .unwrap();
+        write(&dir, &Record { process: ProcessRecord::of(&child), url: "http://x".to_owned(), ports })
+            .unwrap();
         let found = running(&home, backend).unwrap().unwrap();
         assert_eq!(
             (found.pid, found.ports.get("http").unwrap(), found.url.as_str()),

@@ -48,16 +48,10 @@ pub(crate) const NEEDS_JAVA_COMPILER: &[Need] = &[JAVA, JAVAC, MAVEN];
 /// # Errors
 /// [`Error::Unknown`] lists the names there are.
 pub fn find(name: &str) -> Result<&'static Backend> {
-    BACKENDS
-        .iter()
-        .find(|backend| backend.name == name)
-        .ok_or_else(|| {
-            let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
-            Error::Unknown {
-                name: name.to_owned(),
-                known: known.join(", "),
-            }
-        })
+    BACKENDS.iter().find(|backend| backend.name == name).ok_or_else(|| {
+        let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
+        Error::Unknown { name: name.to_owned(), known: known.join(", ") }
+    })
 }
 
 impl Backend {
@@ -130,9 +124,9 @@ impl Site<'_> {
 
     fn fill(&self, template: &str) -> String {
         let with_data = template.replace("@data@", &self.data());
-        self.ports.iter().fold(with_data, |text, (name, port)| {
-            text.replace(&format!("@{name}@"), &port.to_string())
-        })
+        self.ports
+            .iter()
+            .fold(with_data, |text, (name, port)| text.replace(&format!("@{name}@"), &port.to_string()))
     }
 }
 
@@ -146,20 +140,13 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), BACKENDS.len());
-        let mut ports: Vec<u16> = BACKENDS
-            .iter()
-            .flat_map(|backend| backend.ports)
-            .map(|port| port.fixed)
-            .collect();
+        let mut ports: Vec<u16> =
+            BACKENDS.iter().flat_map(|backend| backend.ports).map(|port| port.fixed).collect();
         let all = ports.len();
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), all, "two servers share a fixed port");
-        assert!(
-            BACKENDS
-                .iter()
-                .all(|backend| backend.is_server() != backend.ports.is_empty())
-        );
+        assert!(BACKENDS.iter().all(|backend| backend.is_server() != backend.ports.is_empty()));
     }
 
     #[test]

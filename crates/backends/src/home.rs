@@ -53,9 +53,7 @@ impl Home {
 
     /// The directory of one backend.
     pub(crate) fn of(&self, name: &str) -> Place {
-        Place {
-            dir: self.root.join(name),
-        }
+        Place { dir: self.root.join(name) }
     }
 
     /// Where `up` keeps the data of a running backend.
@@ -113,33 +111,22 @@ mod tests {
 
     fn home(vars: &[(&str, &str)]) -> Result<Home> {
         Home::from_vars(|name| {
-            vars.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| PathBuf::from(value))
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
         })
     }
 
     #[test]
     fn own_variable_wins_over_xdg_wins_over_home() {
-        let all = [
-            ("FLOODWAY_BACKENDS", "/a"),
-            ("XDG_CACHE_HOME", "/b"),
-            ("HOME", "/c"),
-        ];
+        let all = [("FLOODWAY_BACKENDS", "/a"), ("XDG_CACHE_HOME", "/b"), ("HOME", "/c")];
         assert_eq!(home(&all).unwrap().root(), Path::new("/a"));
         assert_eq!(home(&all[1..]).unwrap().root(), Path::new("/b/floodway/backends"));
-        assert_eq!(
-            home(&all[2..]).unwrap().root(),
-            Path::new("/c/.cache/floodway/backends")
-        );
+        assert_eq!(home(&all[2..]).unwrap().root(), Path::new("/c/.cache/floodway/backends"));
     }
 
     #[test]
     fn relative_values_are_ignored() {
         assert_eq!(
-            home(&[("FLOODWAY_BACKENDS", "here"), ("HOME", "/c")])
-                .unwrap()
-                .root(),
+            home(&[("FLOODWAY_BACKENDS", "here"), ("HOME", "/c")]).unwrap().root(),
             Path::new("/c/.cache/floodway/backends")
         );
         assert!(matches!(home(&[("XDG_CACHE_HOME", "here")]), Err(Error::NoHome)));

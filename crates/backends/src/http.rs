@@ -27,23 +27,14 @@ pub struct Response {
 /// [`Error::Http`] for an address that is not `http://` with a literal IP address and a port, for connection failures,
 /// when nothing arrives for `timeout`, and for an answer that is not HTTP.
 pub fn get(url: &str, timeout: Duration) -> Result<Response> {
-    exchange(url, timeout).map_err(|reason| Error::Http {
-        url: url.to_owned(),
-        reason,
-    })
+    exchange(url, timeout).map_err(|reason| Error::Http { url: url.to_owned(), reason })
 }
 
 /// `path?key=value&...` with the pairs percent-encoded.
 pub fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
-    let query: Vec<String> = pairs
-        .iter()
-        .map(|(key, value)| format!("{}={}", encode(key), encode(value)))
-        .collect();
-    if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", query.join("&"))
-    }
+    let query: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
 }
 
 fn encode(text: &str) -> String {
@@ -62,9 +53,8 @@ fn encode(text: &str) -> String {
 fn exchange(url: &str, timeout: Duration) -> std::result::Result<Response, String> {
     let rest = url.strip_prefix("http://").ok_or("not an http:// address")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    let address: SocketAddr = authority
-        .parse()
-        .map_err(|_| format!("{authority:?} is not IP-ADDRESS:PORT"))?;
+    let address: SocketAddr =
+        authority.parse().map_err(|_| format!("{authority:?} is not IP-ADDRESS:PORT"))?;
     let mut stream =
         TcpStream::connect_timeout(&address, CONNECT_TIMEOUT.min(timeout)).map_err(|e| e.to_string())?;
     stream
@@ -74,10 +64,7 @@ fn exchange(url: &str, timeout: Duration) -> std::result::Result<Response, Strin
     let request = format!("GET {path} HTTP/1.0\r\nHost: {authority}\r\nAccept: application/json\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
     let mut answer = Vec::new();
-    stream
-        .take(BODY_LIMIT)
-        .read_to_end(&mut answer)
-        .map_err(|e| e.to_string())?;
+    stream.take(BODY_LIMIT).read_to_end(&mut answer).map_err(|e| e.to_string())?;
     parse(&answer)
 }
 
@@ -92,16 +79,8 @@ fn parse(answer: &[u8]) -> std::result::Result<Response, String> {
         .and_then(|head| head.split(' ').nth(1))
         .and_then(|word| word.split_whitespace().next())
         .and_then(|code| code.parse().ok())
-        .ok_or_else(|| {
-            format!(
-                "not an HTTP status line: {:?}",
-                head.lines().next().unwrap_or_default()
-            )
-        })?;
-    Ok(Response {
-        status,
-        body: String::from_utf8_lossy(&answer[end + 4..]).into_owned(),
-    })
+        .ok_or_else(|| format!("not an HTTP status line: {:?}", head.lines().next().unwrap_or_default()))?;
+    Ok(Response { status, body: String::from_utf8_lossy(&answer[end + 4..]).into_owned() })
 }
 
 #[cfg(test)]
@@ -132,13 +111,7 @@ mod tests {
         let (url, server) = serve(b"HTTP/1.0 503 Service Unavailable\r\nX: y\r\n\r\nwait\r\n\r\nmore");
         let path = with_query("/api/search", &[("q", "{ name = \"a&b\" }")]);
         let response = get(&format!("{url}{path}"), Duration::from_secs(5)).unwrap();
-        assert_eq!(
-            response,
-            Response {
-                status: 503,
-                body: "wait\r\n\r\nmore".to_owned()
-            }
-        );
+        assert_eq!(response, Response { status: 503, body: "wait\r\n\r\nmore".to_owned() });
         let request = server.join().unwrap();
         assert!(
             request.starts_with("GET /api/search?q=%7B%20name%20%3D%20%22a%26b%22%20%7D HTTP/1.0\r\n"),
@@ -151,10 +124,7 @@ mod tests {
         let (url, server) = serve(b"SSH-2.0-x\r\n\r\n");
         let error = get(&url, Duration::from_secs(5)).unwrap_err().to_string();
         server.join().unwrap();
-        assert_eq!(
-            error,
-            format!("GET {url}: not an HTTP status line: \"SSH-2.0-x\"")
-        );
+        assert_eq!(error, format!("GET {url}: not an HTTP status line: \"SSH-2.0-x\""));
         assert!(
             get("https://127.0.0.1:1/", Duration::from_secs(1))
                 .unwrap_err()

@@ -78,10 +78,7 @@ pub fn install(home: &Home, backend: &'static Backend, progress: &dyn Fn(Progres
     }
     let missing = backend.missing();
     if !missing.is_empty() {
-        return Err(Error::Toolchain {
-            backend: backend.name,
-            missing,
-        });
+        return Err(Error::Toolchain { backend: backend.name, missing });
     }
     remove(&place)?;
     let steps = Steps::new(backend.name, place.log(), progress)?;
@@ -138,32 +135,17 @@ impl GoModule {
     fn build(&self, steps: &Steps<'_>, dir: &Path, binary: &Path) -> Result<()> {
         let module = format!("{}@{}", self.module, self.version);
         steps.run_online("download the module", &mut go(dir, &["mod", "download", &module]))?;
-        let found = steps.capture(
-            "find its go.mod",
-            &mut go(dir, &["mod", "download", "-json", &module]),
-        )?;
-        let go_mod = json(&found, "go mod download -json")?["GoMod"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let described = steps.capture(
-            "read its go.mod",
-            &mut go(dir, &["mod", "edit", "-json", &go_mod]),
-        )?;
-        steps.run(
-            "make a scratch module",
-            &mut go(dir, &["mod", "init", "floodway.test/backend"]),
-        )?;
+        let found = steps.capture("find its go.mod", &mut go(dir, &["mod", "download", "-json", &module]))?;
+        let go_mod = json(&found, "go mod download -json")?["GoMod"].as_str().unwrap_or_default().to_owned();
+        let described = steps.capture("read its go.mod", &mut go(dir, &["mod", "edit", "-json", &go_mod]))?;
+        steps.run("make a scratch module", &mut go(dir, &["mod", "init", "floodway.test/backend"]))?;
         let mut edits = vec!["mod".to_owned(), "edit".to_owned(), format!("-require={module}")];
         edits.extend(inherited(&json(&described, "go mod edit -json")?));
         steps.run(
             "take over its replacements",
             &mut go(dir, &edits.iter().map(String::as_str).collect::<Vec<_>>()),
         )?;
-        let tools = format!(
-            "//go:build tools\n\npackage tools\n\nimport _ \"{}\"\n",
-            self.package
-        );
+        let tools = format!("//go:build tools\n\npackage tools\n\nimport _ \"{}\"\n", self.package);
         write(&dir.join("tools.go"), &tools)?;
         steps.run_online("download its dependencies", &mut go(dir, &["get", &module]))?;
         if !self.patch.is_empty() {
@@ -172,18 +154,13 @@ impl GoModule {
         let binary = binary.to_string_lossy();
         steps.run_online(
             "compile",
-            &mut go(
-                dir,
-                &["build", "-mod=mod", LINKER_FLAGS, "-o", &binary, self.package],
-            ),
+            &mut go(dir, &["build", "-mod=mod", LINKER_FLAGS, "-o", &binary, self.package]),
         )
     }
 
     fn apply_patch(&self, steps: &Steps<'_>, dir: &Path) -> Result<()> {
-        let listed = steps.capture(
-            "find its source",
-            &mut go(dir, &["list", "-m", "-f", "{{.Dir}}", self.module]),
-        )?;
+        let listed =
+            steps.capture("find its source", &mut go(dir, &["list", "-m", "-f", "{{.Dir}}", self.module]))?;
         let copy = dir.join("src");
         copy_tree(Path::new(listed.trim()), &copy)?;
         for (file, text) in self.patch {
@@ -197,19 +174,11 @@ impl GoModule {
 impl GoMain {
     fn build(&self, steps: &Steps<'_>, dir: &Path, binary: &Path) -> Result<()> {
         write(&dir.join("main.go"), self.main)?;
-        steps.run(
-            "make a module",
-            &mut go(dir, &["mod", "init", "floodway.test/backend"]),
-        )?;
-        let requires: Vec<String> = self
-            .requires
-            .iter()
-            .map(|require| format!("-require={require}"))
-            .collect();
-        let args: Vec<&str> = ["mod", "edit"]
-            .into_iter()
-            .chain(requires.iter().map(String::as_str))
-            .collect();
+        steps.run("make a module", &mut go(dir, &["mod", "init", "floodway.test/backend"]))?;
+        let requires: Vec<String> =
+            self.requires.iter().map(|require| format!("-require={require}")).collect();
+        let args: Vec<&str> =
+            ["mod", "edit"].into_iter().chain(requires.iter().map(String::as_str)).collect();
         steps.run("require its parts", &mut go(dir, &args))?;
         let binary = binary.to_string_lossy();
         steps.run_online(
@@ -233,12 +202,7 @@ impl Maven {
         };
         write(&dir.join(file), text)?;
         let mut javac = Command::new("javac");
-        javac
-            .arg("-cp")
-            .arg(lib.join("*"))
-            .arg("-d")
-            .arg(place.classes())
-            .arg(file);
+        javac.arg("-cp").arg(lib.join("*")).arg("-d").arg(place.classes()).arg(file);
         steps.run("compile", javac.current_dir(dir))
     }
 
@@ -269,24 +233,17 @@ fn inherited(go_mod: &serde_json::Value) -> Vec<String> {
         version => format!("{}@{version}", text(value, "Path")),
     };
     let list = |key: &str| go_mod[key].as_array().cloned().unwrap_or_default();
-    let replaces = list("Replace")
-        .into_iter()
-        .filter(|replace| !text(&replace["New"], "Path").starts_with('.'));
+    let replaces =
+        list("Replace").into_iter().filter(|replace| !text(&replace["New"], "Path").starts_with('.'));
     let mut edits = vec![format!("-go={}", text(go_mod, "Go"))];
     edits.extend(replaces.map(|replace| format!("-replace={}={}", at(&replace["Old"]), at(&replace["New"]))));
-    edits.extend(
-        list("Exclude")
-            .iter()
-            .map(|exclude| format!("-exclude={}", at(exclude))),
-    );
+    edits.extend(list("Exclude").iter().map(|exclude| format!("-exclude={}", at(exclude))));
     edits
 }
 
 fn json(text: &str, command: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(text).map_err(|error| Error::Output {
-        command: command.to_owned(),
-        reason: error.to_string(),
-    })
+    serde_json::from_str(text)
+        .map_err(|error| Error::Output { command: command.to_owned(), reason: error.to_string() })
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -355,11 +312,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).of("kafka");
         remove(&place).unwrap();
-        for file in [
-            place.stamp(),
-            place.lib().join("old.jar"),
-            place.build().join("half"),
-        ] {
+        for file in [place.stamp(), place.lib().join("old.jar"), place.build().join("half")] {
             write(&file, "").unwrap();
         }
         remove(&place).unwrap();
@@ -368,11 +321,7 @@ mod tests {
 
     #[test]
     fn a_pom_lists_each_artifact() {
-        let pom = Maven {
-            artifacts: &["g.a:b:1.0", "c:d:2"],
-            source: None,
-        }
-        .pom();
+        let pom = Maven { artifacts: &["g.a:b:1.0", "c:d:2"], source: None }.pom();
         assert!(
             pom.contains("<groupId>g.a</groupId><artifactId>b</artifactId><version>1.0</version>"),
             "{pom}"

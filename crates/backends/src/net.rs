@@ -29,10 +29,7 @@ impl Ports {
         for spec in specs {
             let no_port = |error| Error::Port(format!("no free loopback port for {}: {error}", spec.name));
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_port)?;
-            by_name.insert(
-                spec.name.to_owned(),
-                listener.local_addr().map_err(no_port)?.port(),
-            );
+            by_name.insert(spec.name.to_owned(), listener.local_addr().map_err(no_port)?.port());
             held.push(listener);
         }
         Ok(Self { by_name })
@@ -50,12 +47,7 @@ impl Ports {
                 ))
             })?;
         }
-        Ok(Self {
-            by_name: specs
-                .iter()
-                .map(|spec| (spec.name.to_owned(), spec.fixed))
-                .collect(),
-        })
+        Ok(Self { by_name: specs.iter().map(|spec| (spec.name.to_owned(), spec.fixed)).collect() })
     }
 
     pub(crate) fn from_map(by_name: BTreeMap<String, u16>) -> Self {
@@ -73,10 +65,7 @@ impl Ports {
     pub fn get(&self, name: &str) -> Result<u16> {
         self.by_name.get(name).copied().ok_or_else(|| {
             let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-            Error::Port(format!(
-                "no port is called {name:?}; there are: {}",
-                known.join(", ")
-            ))
+            Error::Port(format!("no port is called {name:?}; there are: {}", known.join(", ")))
         })
     }
 
@@ -90,16 +79,8 @@ impl Ports {
 mod tests {
     use super::*;
 
-    const SPECS: &[PortSpec] = &[
-        PortSpec {
-            name: "http",
-            fixed: 1,
-        },
-        PortSpec {
-            name: "otlp_grpc",
-            fixed: 2,
-        },
-    ];
+    const SPECS: &[PortSpec] =
+        &[PortSpec { name: "http", fixed: 1 }, PortSpec { name: "otlp_grpc", fixed: 2 }];
 
     #[test]
     fn free_ports_differ_and_can_be_bound() {
@@ -115,12 +96,7 @@ mod tests {
         assert_eq!(error, "no port is called \"grpc\"; there are: http, otlp_grpc");
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let fixed = taken.local_addr().unwrap().port();
-        let error = Ports::fixed(&[PortSpec { name: "http", fixed }])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with(&format!("port {fixed} (http) is not free")),
-            "{error}"
-        );
+        let error = Ports::fixed(&[PortSpec { name: "http", fixed }]).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("port {fixed} (http) is not free")), "{error}");
     }
 }

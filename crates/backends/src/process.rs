@@ -21,10 +21,7 @@ pub(crate) struct ProcessRecord {
 
 impl ProcessRecord {
     pub(crate) fn of(child: &Child) -> Self {
-        Self {
-            pid: child.id(),
-            started: start_time(child.id()),
-        }
+        Self { pid: child.id(), started: start_time(child.id()) }
     }
 
     /// Whether the recorded process still runs.
@@ -109,18 +106,10 @@ mod tests {
     fn a_polite_child_is_ended_politely_and_a_stubborn_one_by_force() {
         use std::os::unix::process::ExitStatusExt;
         let mut polite = Command::new("sleep").arg("60").spawn().unwrap();
-        assert_eq!(
-            stop_child(&mut polite, Duration::from_secs(5)).unwrap().signal(),
-            Some(15)
-        );
+        assert_eq!(stop_child(&mut polite, Duration::from_secs(5)).unwrap().signal(), Some(15));
         let mut stubborn = shell("trap '' TERM; while :; do sleep 0.05; done");
         std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(
-            stop_child(&mut stubborn, Duration::from_millis(200))
-                .unwrap()
-                .signal(),
-            Some(9)
-        );
+        assert_eq!(stop_child(&mut stubborn, Duration::from_millis(200)).unwrap().signal(), Some(9));
     }
 
     #[test]
@@ -128,16 +117,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let record = ProcessRecord::of(&child);
         assert!(record.is_alive());
-        let other = ProcessRecord {
-            started: record.started.map(|ticks| ticks + 1),
-            ..record
-        };
+        let other = ProcessRecord { started: record.started.map(|ticks| ticks + 1), ..record };
         assert!(!other.is_alive());
         other.stop(Duration::from_secs(1));
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "a process that only shares the id was signalled"
-        );
+        assert!(child.try_wait().unwrap().is_none(), "a process that only shares the id was signalled");
         record.stop(Duration::from_secs(5));
         assert!(!record.is_alive());
         child.wait().unwrap();

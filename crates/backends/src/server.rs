@@ -55,10 +55,7 @@ impl Default for Options {
 impl Options {
     /// The defaults with this configuration text.
     pub fn with_config(text: impl Into<String>) -> Self {
-        Self {
-            config: Some(text.into()),
-            ..Self::default()
-        }
+        Self { config: Some(text.into()), ..Self::default() }
     }
 
     pub(crate) fn home(&self) -> Result<Home> {
@@ -105,20 +102,8 @@ impl Server {
             .tempdir()
             .map_err(Error::io("create a directory in", &temp))?;
         let (child, launch) = spawn(backend, options, dir.path(), &ports, Detach::No)?;
-        let mut server = Self {
-            backend,
-            child,
-            ports,
-            url: launch.url,
-            dir,
-        };
-        await_ready(
-            backend,
-            &mut server.child,
-            server.dir.path(),
-            &launch.ready,
-            options.ready_within,
-        )?;
+        let mut server = Self { backend, child, ports, url: launch.url, dir };
+        await_ready(backend, &mut server.child, server.dir.path(), &launch.ready, options.ready_within)?;
         Ok(server)
     }
 
@@ -140,10 +125,7 @@ impl Server {
     /// # Errors
     /// [`Error::Http`] if there is no answer.
     pub fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response> {
-        http::get(
-            &format!("{}{}", self.url, http::with_query(path, query)),
-            REQUEST_TIMEOUT,
-        )
+        http::get(&format!("{}{}", self.url, http::with_query(path, query)), REQUEST_TIMEOUT)
     }
 
     /// The id of its process, for measuring it.
@@ -182,10 +164,7 @@ impl Drop for Server {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the test runner shows it with the failing test, and only then"
-)]
+#[expect(clippy::print_stderr, reason = "the test runner shows it with the failing test, and only then")]
 fn print_tail(name: &str, tail: &str) {
     eprintln!("the end of the log of {name}:\n{tail}");
 }
@@ -211,71 +190,42 @@ pub(crate) fn spawn(
     detach: Detach,
 ) -> Result<(Child, Launch)> {
     let home = options.home()?;
-    let launch = backend.launch.ok_or(Error::Kind {
-        name: backend.name,
-        is: "tool",
-        wanted: "server",
-    })?;
+    let launch = backend.launch.ok_or(Error::Kind { name: backend.name, is: "tool", wanted: "server" })?;
     if !is_installed(&home, backend) {
-        return Err(Error::NotInstalled {
-            name: backend.name,
-            version: backend.version,
-        });
+        return Err(Error::NotInstalled { name: backend.name, version: backend.version });
     }
     let place = backend.place(&home);
-    let launch = launch(&Site {
-        place: &place,
-        dir,
-        ports,
-        options,
-    })?;
+    let launch = launch(&Site { place: &place, dir, ports, options })?;
     let path = dir.join(LOG);
     let log = File::create(&path).map_err(Error::io("create", &path))?;
     for words in &launch.before {
         run_before(backend, words, &log, dir)?;
     }
-    let words = options
-        .wrapper
-        .iter()
-        .chain([&launch.program])
-        .chain(&launch.args);
+    let words = options.wrapper.iter().chain([&launch.program]).chain(&launch.args);
     let mut command = command(words, dir, &log)?;
     command.envs(options.env.iter().map(|(key, value)| (key, value)));
     if detach == Detach::Yes {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
     }
     let program = command.get_program().to_string_lossy().into_owned();
-    let child = command
-        .spawn()
-        .map_err(|source| Error::Spawn { program, source })?;
+    let child = command.spawn().map_err(|source| Error::Spawn { program, source })?;
     Ok((child, launch))
 }
 
 fn run_before(backend: &'static Backend, words: &[String], log: &File, dir: &Path) -> Result<()> {
     let mut command = command(words.iter(), dir, log)?;
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|source| Error::Spawn { program, source })?;
+    let status = command.status().map_err(|source| Error::Spawn { program, source })?;
     if status.success() {
         return Ok(());
     }
-    Err(Error::Ended {
-        name: backend.name,
-        status,
-        tail: tail(&dir.join(LOG)),
-    })
+    Err(Error::Ended { name: backend.name, status, tail: tail(&dir.join(LOG)) })
 }
 
 fn command<'a>(mut words: impl Iterator<Item = &'a String>, dir: &Path, log: &File) -> Result<Command> {
     let handle = || log.try_clone().map_err(Error::io("open", &dir.join(LOG)));
     let mut command = Command::new(words.next().map_or("", String::as_str));
-    command
-        .args(words)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .stdout(handle()?)
-        .stderr(handle()?);
+    command.args(words).current_dir(dir).stdin(Stdio::null()).stdout(handle()?).stderr(handle()?);
     Ok(command)
 }
 
@@ -290,15 +240,8 @@ pub(crate) fn await_ready(
     let log = dir.join(LOG);
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(status) = child
-            .try_wait()
-            .map_err(Error::io("wait for the process in", dir))?
-        {
-            return Err(Error::Ended {
-                name: backend.name,
-                status,
-                tail: tail(&log),
-            });
+        if let Some(status) = child.try_wait().map_err(Error::io("wait for the process in", dir))? {
+            return Err(Error::Ended { name: backend.name, status, tail: tail(&log) });
         }
         if is_ready(ready, &log) {
             return Ok(());
@@ -306,11 +249,7 @@ pub(crate) fn await_ready(
         if Instant::now() > deadline {
             let detail = format!(" to become ready; the end of its log:\n{}", tail(&log));
             process::stop_child(child, DROP_GRACE).map_err(Error::io("end the process in", dir))?;
-            return Err(Error::Timeout {
-                what: backend.name.to_owned(),
-                limit,
-                detail,
-            });
+            return Err(Error::Timeout { what: backend.name.to_owned(), limit, detail });
         }
         std::thread::sleep(POLL);
     }
@@ -333,22 +272,14 @@ mod tests {
     #[test]
     fn what_is_not_installed_says_how_to_install_it() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            home: Some(Home::at(dir.path())),
-            ..Options::default()
-        };
+        let options = Options { home: Some(Home::at(dir.path())), ..Options::default() };
         let error = Server::start("tempo", &options).unwrap_err().to_string();
-        assert!(
-            error.ends_with("is not installed: run `cargo xtask backends install tempo`"),
-            "{error}"
-        );
+        assert!(error.ends_with("is not installed: run `cargo xtask backends install tempo`"), "{error}");
     }
 
     #[test]
     fn a_tool_cannot_be_started_as_a_server() {
-        let error = Server::start("telemetrygen", &Options::default())
-            .unwrap_err()
-            .to_string();
+        let error = Server::start("telemetrygen", &Options::default()).unwrap_err().to_string();
         assert_eq!(error, "telemetrygen is a tool, not a server");
     }
 
@@ -363,36 +294,20 @@ mod tests {
 
     #[test]
     fn a_server_is_ready_when_its_log_says_so() {
-        let (result, mut child) = wait_for(
-            "echo now ready; exec sleep 60",
-            &Ready::Log("ready"),
-            Duration::from_secs(20),
-        );
+        let (result, mut child) =
+            wait_for("echo now ready; exec sleep 60", &Ready::Log("ready"), Duration::from_secs(20));
         result.unwrap();
         process::stop_child(&mut child, Duration::from_secs(5)).unwrap();
     }
 
     #[test]
     fn a_server_that_ends_or_hangs_is_reported_with_its_log() {
-        let (result, _) = wait_for(
-            "echo bad port; exit 7",
-            &Ready::Log("ready"),
-            Duration::from_secs(20),
-        );
+        let (result, _) = wait_for("echo bad port; exit 7", &Ready::Log("ready"), Duration::from_secs(20));
         let error = result.unwrap_err().to_string();
-        assert!(
-            error.contains("(exit status: 7)") && error.ends_with("bad port"),
-            "{error}"
-        );
-        let (result, mut child) = wait_for(
-            "echo hm; exec sleep 60",
-            &Ready::Tcp(1),
-            Duration::from_millis(500),
-        );
+        assert!(error.contains("(exit status: 7)") && error.ends_with("bad port"), "{error}");
+        let (result, mut child) =
+            wait_for("echo hm; exec sleep 60", &Ready::Tcp(1), Duration::from_millis(500));
         assert!(result.unwrap_err().to_string().ends_with("hm"));
-        assert!(
-            child.try_wait().unwrap().is_some(),
-            "the process outlived its failed start"
-        );
+        assert!(child.try_wait().unwrap().is_some(), "the process outlived its failed start");
     }
 }

@@ -57,12 +57,7 @@ impl<'a> Steps<'a> {
         progress: &'a dyn Fn(Progress<'_>),
     ) -> Result<Self> {
         File::create(&log).map_err(Error::io("create", &log))?;
-        Ok(Self {
-            backend,
-            log,
-            started: Instant::now(),
-            progress,
-        })
+        Ok(Self { backend, log, started: Instant::now(), progress })
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -104,17 +99,14 @@ impl<'a> Steps<'a> {
         }
         // `go ... -json` reports its errors on standard output.
         if let Ok(mut log) = OpenOptions::new().append(true).open(&self.log) {
-            log.write_all(&output.stdout)
-                .map_err(Error::io("write", &self.log))?;
+            log.write_all(&output.stdout).map_err(Error::io("write", &self.log))?;
         }
         Err(self.failed(step, output.status.to_string()))
     }
 
     fn finish(&self, step: &str, command: &mut Command) -> Result<()> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(|source| spawn_error(command, source))?;
+        let mut child =
+            command.stdin(Stdio::null()).spawn().map_err(|source| spawn_error(command, source))?;
         let begun = Instant::now();
         let mut beats = 0;
         loop {
@@ -124,10 +116,7 @@ impl<'a> Steps<'a> {
                 None => std::thread::sleep(POLL),
             }
             if begun.elapsed() > STEP_LIMIT {
-                child
-                    .kill()
-                    .and_then(|()| child.wait())
-                    .map_err(|source| spawn_error(command, source))?;
+                child.kill().and_then(|()| child.wait()).map_err(|source| spawn_error(command, source))?;
                 return Err(self.failed(step, format!("stopped after {} min", STEP_LIMIT.as_secs() / 60)));
             }
             if begun.elapsed() > HEARTBEAT * (beats + 1) {
@@ -138,19 +127,12 @@ impl<'a> Steps<'a> {
     }
 
     fn tell(&self, step: &str, phase: Phase) {
-        (self.progress)(Progress {
-            backend: self.backend,
-            step,
-            phase,
-            elapsed: self.elapsed(),
-        });
+        (self.progress)(Progress { backend: self.backend, step, phase, elapsed: self.elapsed() });
     }
 
     fn open_log(&self, step: &str, command: &Command) -> Result<File> {
-        let mut log = OpenOptions::new()
-            .append(true)
-            .open(&self.log)
-            .map_err(Error::io("open", &self.log))?;
+        let mut log =
+            OpenOptions::new().append(true).open(&self.log).map_err(Error::io("open", &self.log))?;
         writeln!(log, "== {step}: {command:?}").map_err(Error::io("write", &self.log))?;
         Ok(log)
     }
@@ -167,10 +149,7 @@ impl<'a> Steps<'a> {
 }
 
 fn spawn_error(command: &Command, source: std::io::Error) -> Error {
-    Error::Spawn {
-        program: command.get_program().to_string_lossy().into_owned(),
-        source,
-    }
+    Error::Spawn { program: command.get_program().to_string_lossy().into_owned(), source }
 }
 
 /// The last lines of a file, for an error message; empty if it cannot be read.
@@ -211,34 +190,21 @@ mod tests {
         let note = |p: Progress<'_>| seen.borrow_mut().push((p.step.to_owned(), p.phase));
         let steps = steps(dir.path(), &note);
         steps.run("fine", &mut shell("echo early")).unwrap();
-        let error = steps
-            .run("bad", &mut shell("seq 100; echo the cause >&2; exit 3"))
-            .unwrap_err()
-            .to_string();
+        let error =
+            steps.run("bad", &mut shell("seq 100; echo the cause >&2; exit 3")).unwrap_err().to_string();
         assert!(error.contains("step `bad` failed (exit status: 3)"), "{error}");
         assert!(
             error.ends_with("the cause") && error.contains("\n100\n") && !error.contains("early"),
             "{error}"
         );
-        assert_eq!(
-            *seen.borrow(),
-            [
-                ("fine".to_owned(), Phase::Started),
-                ("bad".to_owned(), Phase::Started)
-            ]
-        );
+        assert_eq!(*seen.borrow(), [("fine".to_owned(), Phase::Started), ("bad".to_owned(), Phase::Started)]);
     }
 
     #[test]
     fn captured_output_stays_out_of_the_log_unless_it_explains_a_failure() {
         let dir = tempfile::tempdir().unwrap();
         let steps = steps(dir.path(), &|_| {});
-        assert_eq!(
-            steps
-                .capture("ask", &mut shell("echo answer; echo noise >&2"))
-                .unwrap(),
-            "answer\n"
-        );
+        assert_eq!(steps.capture("ask", &mut shell("echo answer; echo noise >&2")).unwrap(), "answer\n");
         assert!(!tail(&steps.log).contains("\nanswer"));
         let error = steps.capture("ask", &mut shell("echo why; exit 1")).unwrap_err();
         assert!(error.to_string().ends_with("why"), "{error}");
@@ -247,9 +213,8 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = steps(dir.path(), &|_| {})
-            .run("try", &mut Command::new("floodway-no-such-program"))
-            .unwrap_err();
+        let error =
+            steps(dir.path(), &|_| {}).run("try", &mut Command::new("floodway-no-such-program")).unwrap_err();
         assert_eq!(error.to_string(), "cannot run floodway-no-such-program");
     }
 }

@@ -65,17 +65,9 @@ pub struct Missing {
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Need {
-            name,
-            minimum: (major, minor),
-            hint,
-            ..
-        } = self.need;
+        let Need { name, minimum: (major, minor), hint, .. } = self.need;
         match self.found {
-            Some((a, b)) => write!(
-                f,
-                "{name} {a}.{b} is too old: install {major}.{minor} or newer ({hint})"
-            ),
+            Some((a, b)) => write!(f, "{name} {a}.{b} is too old: install {major}.{minor} or newer ({hint})"),
             None => write!(f, "{name} is missing: install {major}.{minor} or newer ({hint})"),
         }
     }
@@ -83,11 +75,7 @@ impl std::fmt::Display for Missing {
 
 /// All of them in one line.
 pub(crate) fn list(missing: &[Missing]) -> String {
-    missing
-        .iter()
-        .map(Missing::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    missing.iter().map(Missing::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Need {
@@ -102,11 +90,7 @@ impl Need {
         let (program, args) = self.probe.split_first()?;
         let mut command = Command::new(program);
         // From the root: a go.mod or .tool-versions file around the caller must not choose the version.
-        command
-            .args(args)
-            .env("GOTOOLCHAIN", "local")
-            .current_dir("/")
-            .stdin(Stdio::null());
+        command.args(args).env("GOTOOLCHAIN", "local").current_dir("/").stdin(Stdio::null());
         let output = command.output().ok().filter(|output| output.status.success())?;
         let text = [output.stdout, output.stderr].concat();
         version_after(&String::from_utf8_lossy(&text), self.marker)
@@ -132,40 +116,19 @@ mod tests {
     #[test]
     fn reads_the_versions_that_tools_print() {
         assert_eq!(version_after("go1.26.8\n", GO.marker), Some((1, 26)));
-        assert_eq!(
-            version_after("openjdk version \"17.0.15\" 2025-04-15\n", JAVA.marker),
-            Some((17, 0))
-        );
-        assert_eq!(
-            version_after("openjdk version \"21\" 2023-09-19\n", JAVA.marker),
-            Some((21, 0))
-        );
+        assert_eq!(version_after("openjdk version \"17.0.15\" 2025-04-15\n", JAVA.marker), Some((17, 0)));
+        assert_eq!(version_after("openjdk version \"21\" 2023-09-19\n", JAVA.marker), Some((21, 0)));
         assert_eq!(version_after("javac 17.0.15", JAVAC.marker), Some((17, 0)));
-        assert_eq!(
-            version_after("\u{1b}[1mApache Maven 3.8.7\u{1b}[m\n", MAVEN.marker),
-            Some((3, 8))
-        );
+        assert_eq!(version_after("\u{1b}[1mApache Maven 3.8.7\u{1b}[m\n", MAVEN.marker), Some((3, 8)));
         assert_eq!(version_after("good, but no version", GO.marker), None);
     }
 
     #[test]
     fn a_missing_toolchain_names_what_to_install() {
-        let need = Need {
-            probe: &["floodway-no-such-program"],
-            ..GO
-        };
+        let need = Need { probe: &["floodway-no-such-program"], ..GO };
         let missing = need.missing().unwrap();
-        assert_eq!(
-            missing.to_string(),
-            "Go is missing: install 1.26 or newer (https://go.dev/dl/)"
-        );
-        let old = Missing {
-            need: GO,
-            found: Some((1, 19)),
-        };
-        assert_eq!(
-            old.to_string(),
-            "Go 1.19 is too old: install 1.26 or newer (https://go.dev/dl/)"
-        );
+        assert_eq!(missing.to_string(), "Go is missing: install 1.26 or newer (https://go.dev/dl/)");
+        let old = Missing { need: GO, found: Some((1, 19)) };
+        assert_eq!(old.to_string(), "Go 1.19 is too old: install 1.26 or newer (https://go.dev/dl/)");
     }
 }

@@ -21,39 +21,22 @@ fn tempo_telemetrygen_traces_are_found_by_traceql() {
     let query = "{ resource.service.name = \"backends-test\" }";
     let found = tempo::await_traces(&server, query, 7, Duration::from_secs(30)).unwrap();
     assert_eq!(found.len(), 7);
-    assert!(
-        found
-            .iter()
-            .all(|trace| trace.root_service_name == "backends-test")
-    );
-    assert!(
-        tempo::trace(&server, &found[0].trace_id)
-            .unwrap()
-            .contains("backends-test")
-    );
-    assert!(
-        tempo::search(&server, "{ resource.service.name = \"nobody\" }")
-            .unwrap()
-            .is_empty()
-    );
+    assert!(found.iter().all(|trace| trace.root_service_name == "backends-test"));
+    assert!(tempo::trace(&server, &found[0].trace_id).unwrap().contains("backends-test"));
+    assert!(tempo::search(&server, "{ resource.service.name = \"nobody\" }").unwrap().is_empty());
     assert!(tempo::search(&server, "{ not traceql").is_err());
 }
 
 #[test]
 #[ignore = "needs real servers: cargo xtask test"]
 fn tempo_two_run_side_by_side() {
-    let (one, two) = (
-        Server::start("tempo", &Options::default()),
-        Server::start("tempo", &Options::default()),
-    );
+    let (one, two) =
+        (Server::start("tempo", &Options::default()), Server::start("tempo", &Options::default()));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_ne!(one.url(), two.url());
     let pid = one.pid();
     drop(one);
-    assert!(
-        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-        "the server outlived its value"
-    );
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the server outlived its value");
     assert_eq!(two.get("/ready", &[]).unwrap().status, 200);
 }
 
@@ -72,32 +55,19 @@ service: {{pipelines: {{traces: {{receivers: [otlp], processors: [redaction], ex
     );
     let collector = Server::start("otelcol", &Options::with_config(config)).unwrap();
     generate_traces(collector.port("otlp_grpc").unwrap(), "backends-secret", "3").unwrap();
-    let found = tempo::await_traces(
-        &server,
-        "{ resource.service.name =~ \".*[*]+.*\" }",
-        3,
-        Duration::from_secs(30),
-    );
+    let found =
+        tempo::await_traces(&server, "{ resource.service.name =~ \".*[*]+.*\" }", 3, Duration::from_secs(30));
     assert_eq!(found.unwrap().len(), 3);
-    assert!(
-        tempo::search(&server, "{ resource.service.name = \"backends-secret\" }")
-            .unwrap()
-            .is_empty()
-    );
+    assert!(tempo::search(&server, "{ resource.service.name = \"backends-secret\" }").unwrap().is_empty());
     let metrics = format!("http://127.0.0.1:{}/metrics", collector.port("metrics").unwrap());
     let metrics = backends::http::get(&metrics, Duration::from_secs(5)).unwrap();
-    assert!(
-        metrics.body.contains("otelcol_receiver_accepted_spans"),
-        "{}",
-        metrics.body
-    );
+    assert!(metrics.body.contains("otelcol_receiver_accepted_spans"), "{}", metrics.body);
 }
 
 #[test]
 #[ignore = "needs real servers: cargo xtask test"]
 fn otelcol_with_a_bad_configuration_is_reported_with_its_log() {
-    let error = Server::start("otelcol", &Options::with_config("receivers: {nosuch: {}}"))
-        .unwrap_err()
-        .to_string();
+    let error =
+        Server::start("otelcol", &Options::with_config("receivers: {nosuch: {}}")).unwrap_err().to_string();
     assert!(error.contains("nosuch"), "{error}");
 }

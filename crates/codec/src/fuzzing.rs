@@ -32,11 +32,8 @@ pub fn json_lines(data: &[u8]) {
     let Some((&[size, limit], stream)) = data.split_first_chunk() else {
         return;
     };
-    let limits = JsonLinesLimits {
-        max_line_bytes: 8 + usize::from(limit) * 16,
-        max_fields: 40,
-        max_depth: 40,
-    };
+    let limits =
+        JsonLinesLimits { max_line_bytes: 8 + usize::from(limit) * 16, max_fields: 40, max_depth: 40 };
     let whole = run(limits, stream, stream.len().max(1));
     let chunks = run(limits, stream, 1 + usize::from(size));
     assert_eq!(whole, chunks, "the result depends on how the stream is cut");
@@ -46,13 +43,8 @@ pub fn json_lines(data: &[u8]) {
 fn run(limits: JsonLinesLimits, stream: &[u8], chunk_bytes: usize) -> Vec<Request> {
     const NOW: u64 = 1_700_000_000_000_000_000;
     let mut session = JsonLines::new(limits);
-    let mut batch = LogsBuilder::new(
-        crate::json_lines::SCOPE,
-        BatchLimits {
-            max_records: 4,
-            max_bytes: 2000,
-        },
-    );
+    let mut batch =
+        LogsBuilder::new(crate::json_lines::SCOPE, BatchLimits { max_records: 4, max_bytes: 2000 });
     let mut requests = Vec::new();
     for chunk in stream.chunks(chunk_bytes) {
         let mut rest = chunk;

@@ -44,12 +44,7 @@ pub(crate) struct Parser<'a> {
 impl<'a> Parser<'a> {
     /// Reads `text`, whose arrays and objects may be nested `max_depth` deep.
     pub(crate) fn new(text: &'a str, max_depth: usize) -> Self {
-        Self {
-            text,
-            at: 0,
-            depth_left: max_depth,
-            values_left: 0,
-        }
+        Self { text, at: 0, depth_left: max_depth, values_left: 0 }
     }
 
     /// How many values may follow, at all levels together.
@@ -60,10 +55,8 @@ impl<'a> Parser<'a> {
     /// The next byte that is not white space.
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
-        let blank = rest
-            .iter()
-            .position(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
-            .unwrap_or(rest.len());
+        let blank =
+            rest.iter().position(|b| !matches!(b, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(rest.len());
         self.at += blank;
         rest.get(blank).copied()
     }
@@ -77,20 +70,12 @@ impl<'a> Parser<'a> {
 
     /// Takes `byte`, which must be next.
     pub(crate) fn expect(&mut self, byte: u8) -> Result<(), JsonFault> {
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(JsonFault::Syntax)
-        }
+        if self.take(byte) { Ok(()) } else { Err(JsonFault::Syntax) }
     }
 
     /// Nothing but white space may be left.
     pub(crate) fn end(&mut self) -> Result<(), JsonFault> {
-        if self.peek().is_none() {
-            Ok(())
-        } else {
-            Err(JsonFault::Syntax)
-        }
+        if self.peek().is_none() { Ok(()) } else { Err(JsonFault::Syntax) }
     }
 
     pub(crate) fn value(&mut self) -> Result<Json<'a>, JsonFault> {
@@ -252,10 +237,7 @@ impl<'a> Parser<'a> {
         if !(0xd800..0xdc00).contains(&unit) || !self.rest().starts_with("\\u") {
             return char::from_u32(unit);
         }
-        let low = self
-            .code_unit(self.at + 2)
-            .ok()
-            .filter(|low| (0xdc00..0xe000).contains(low))?;
+        let low = self.code_unit(self.at + 2).ok().filter(|low| (0xdc00..0xe000).contains(low))?;
         self.at += 6;
         char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00))
     }
@@ -314,11 +296,9 @@ mod tests {
             Value::Number(n) => Json::Number(n.to_string().leak()),
             Value::String(s) => Json::String(Cow::Owned(s.clone())),
             Value::Array(a) => Json::Array(a.iter().map(of_serde).collect()),
-            Value::Object(o) => Json::Object(
-                o.iter()
-                    .map(|(k, v)| (Cow::Owned(k.clone()), of_serde(v)))
-                    .collect(),
-            ),
+            Value::Object(o) => {
+                Json::Object(o.iter().map(|(k, v)| (Cow::Owned(k.clone()), of_serde(v))).collect())
+            }
         }
     }
 
@@ -377,25 +357,12 @@ mod tests {
     #[test]
     fn the_last_of_a_name_wins() {
         let last = |names: &[&str]| {
-            let text: Vec<_> = names
-                .iter()
-                .enumerate()
-                .map(|(i, n)| format!("\"{n}\":{i}"))
-                .collect();
+            let text: Vec<_> = names.iter().enumerate().map(|(i, n)| format!("\"{n}\":{i}")).collect();
             let text = format!("{{{}}}", text.join(",")).leak();
-            let Ok(Json::Object(members)) = parse(text) else {
-                panic!("{text}")
-            };
-            members
-                .into_iter()
-                .map(|(n, v)| format!("{n}={v:?}"))
-                .collect::<Vec<_>>()
-                .join(" ")
+            let Ok(Json::Object(members)) = parse(text) else { panic!("{text}") };
+            members.into_iter().map(|(n, v)| format!("{n}={v:?}")).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(
-            last(&["a", "b", "a", "a", "c"]),
-            r#"b=Number("1") a=Number("3") c=Number("4")"#
-        );
+        assert_eq!(last(&["a", "b", "a", "a", "c"]), r#"b=Number("1") a=Number("3") c=Number("4")"#);
         let many: Vec<_> = (0..40).map(|i| ["a", "b", "c"][i % 3]).collect();
         assert_eq!(last(&many), r#"b=Number("37") c=Number("38") a=Number("39")"#);
     }

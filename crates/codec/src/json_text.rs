@@ -124,11 +124,7 @@ pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn hex_digits(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(
-        bytes
-            .iter()
-            .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]),
-    );
+    out.extend(bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
 }
 
 /// Reads exactly `N` bytes of hexadecimal digits of either case.
@@ -163,12 +159,7 @@ pub(crate) fn parse_base64(text: &str) -> Option<Vec<u8>> {
     static STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
     static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
     let url_safe = text.bytes().any(|b| b == b'-' || b == b'_');
-    if url_safe {
-        URL_SAFE.decode(text)
-    } else {
-        STANDARD.decode(text)
-    }
-    .ok()
+    if url_safe { URL_SAFE.decode(text) } else { STANDARD.decode(text) }.ok()
 }
 
 #[cfg(test)]
@@ -189,11 +180,7 @@ mod tests {
             for place in 0..20 {
                 let mut text = [b'!'; 20];
                 text[place] = byte;
-                assert_eq!(
-                    clean_prefix(&text),
-                    if special { place } else { 20 },
-                    "{byte} at {place}"
-                );
+                assert_eq!(clean_prefix(&text), if special { place } else { 20 }, "{byte} at {place}");
             }
         }
     }

@@ -40,12 +40,7 @@ pub struct LineFramer {
 impl LineFramer {
     /// A framer for a new stream. Lines may have `max_line_bytes` bytes, their line break not counted.
     pub fn new(max_line_bytes: usize) -> Self {
-        Self {
-            max_line_bytes,
-            partial: Vec::new(),
-            lent: false,
-            discarding: false,
-        }
+        Self { max_line_bytes, partial: Vec::new(), lent: false, discarding: false }
     }
 
     /// The next line that ends in `chunk`, which moves on to what was not looked at yet; `None` when the chunk is used up.
@@ -107,10 +102,7 @@ impl LineFramer {
 
     /// Copies of a line what is needed to see that it is too long.
     fn copy(&mut self, bytes: &[u8]) {
-        let room = self
-            .max_line_bytes
-            .saturating_add(2)
-            .saturating_sub(self.partial.len());
+        let room = self.max_line_bytes.saturating_add(2).saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
@@ -118,15 +110,9 @@ impl LineFramer {
 fn limited(line: &[u8], max: usize) -> Line<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() <= max {
-        return Line {
-            bytes: line,
-            cut: false,
-        };
+        return Line { bytes: line, cut: false };
     }
-    Line {
-        bytes: &line[..cut_at(line, max)],
-        cut: true,
-    }
+    Line { bytes: &line[..cut_at(line, max)], cut: true }
 }
 
 /// Where to cut a line that is longer than `max`: not inside a word, and not inside a character.
@@ -141,10 +127,7 @@ fn cut_at(line: &[u8], max: usize) -> usize {
     }
     // UTF-8 characters have at most three bytes of the form 10xxxxxx after the first.
     let inside = |at: &usize| line.get(*at).is_some_and(|b| b & 0xc0 == 0x80);
-    (max.saturating_sub(3)..=max)
-        .rev()
-        .find(|at| !inside(at))
-        .unwrap_or(max)
+    (max.saturating_sub(3)..=max).rev().find(|at| !inside(at)).unwrap_or(max)
 }
 
 #[cfg(test)]
@@ -174,10 +157,7 @@ mod tests {
 
     #[test]
     fn lines_over_chunks() {
-        assert_eq!(
-            lines(9, &[b"a\nb", b"c\r", b"\n\n", b"d"]),
-            whole(&["a", "bc", "", "d"])
-        );
+        assert_eq!(lines(9, &[b"a\nb", b"c\r", b"\n\n", b"d"]), whole(&["a", "bc", "", "d"]));
         assert_eq!(lines(9, &[b"", b"\n", b""]), whole(&[""]));
         assert_eq!(lines(9, &[b"a\r"]), whole(&["a"]));
     }
@@ -186,14 +166,8 @@ mod tests {
     fn the_limit_does_not_count_the_line_break() {
         assert_eq!(lines(3, &[b"abc\r\nabc\nabc"]), whole(&["abc", "abc", "abc"]));
         assert_eq!(lines(3, &[b"abc", b"\r", b"\n", b"d"]), whole(&["abc", "d"]));
-        assert_eq!(
-            lines(3, &[b"abcd\nx", b"\n"]),
-            [("abc".into(), true), ("x".into(), false)]
-        );
-        assert_eq!(
-            lines(3, &[b"abc", b"d", b"e", b"f\nx"]),
-            [("abc".into(), true), ("x".into(), false)]
-        );
+        assert_eq!(lines(3, &[b"abcd\nx", b"\n"]), [("abc".into(), true), ("x".into(), false)]);
+        assert_eq!(lines(3, &[b"abc", b"d", b"e", b"f\nx"]), [("abc".into(), true), ("x".into(), false)]);
         assert_eq!(lines(3, &[b"abc", b"\rd"]), [("abc".into(), true)]);
     }
 
@@ -201,41 +175,23 @@ mod tests {
     fn a_long_line_is_handed_out_at_once_and_never_held() {
         let mut framer = LineFramer::new(8);
         let chunk = [b'x'; 4096];
-        assert_eq!(
-            framer.next(&mut &chunk[..]),
-            Some(Line {
-                bytes: b"xxxxxxxx",
-                cut: true
-            })
-        );
+        assert_eq!(framer.next(&mut &chunk[..]), Some(Line { bytes: b"xxxxxxxx", cut: true }));
         for _ in 0..100 {
             assert_eq!(framer.next(&mut &chunk[..]), None);
             assert_eq!(framer.held_bytes(), 0);
         }
         let mut rest = &b"x\nok\n"[..];
-        assert_eq!(
-            framer.next(&mut rest),
-            Some(Line {
-                bytes: b"ok",
-                cut: false
-            })
-        );
+        assert_eq!(framer.next(&mut rest), Some(Line { bytes: b"ok", cut: false }));
     }
 
     #[test]
     fn a_cut_keeps_words_and_characters_whole() {
         assert_eq!(lines(12, &[b"peer 12D3KooWabc gone"]), [("peer ".into(), true)]);
-        assert_eq!(
-            lines(16, &[b"peer 12D3KooWabc gone"]),
-            [("peer 12D3KooWabc".into(), true)]
-        );
+        assert_eq!(lines(16, &[b"peer 12D3KooWabc gone"]), [("peer 12D3KooWabc".into(), true)]);
         assert_eq!(lines(4, &["aéé\n".as_bytes()]), [("aé".into(), true)]);
         assert_eq!(lines(4, &["😀😀\n".as_bytes()]), [("😀".into(), true)]);
         assert_eq!(lines(3, &["😀😀\n".as_bytes()]), [(String::new(), true)]);
-        assert_eq!(
-            lines(0, &[b"ab\n\n"]),
-            [(String::new(), true), (String::new(), false)]
-        );
+        assert_eq!(lines(0, &[b"ab\n\n"]), [(String::new(), true), (String::new(), false)]);
     }
 
     proptest! {

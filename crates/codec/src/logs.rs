@@ -69,10 +69,7 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self {
-            max_records: 8192,
-            max_bytes: 1 << 20,
-        }
+        Self { max_records: 8192, max_bytes: 1 << 20 }
     }
 }
 
@@ -98,13 +95,7 @@ pub struct Mark {
 impl LogsBuilder {
     /// An empty batch. `scope` names the input, as in `floodway/logstash`.
     pub fn new(scope: &'static str, limits: BatchLimits) -> Self {
-        Self {
-            scope,
-            limits,
-            resource: Writer::new(),
-            records: Writer::new(),
-            count: 0,
-        }
+        Self { scope, limits, resource: Writer::new(), records: Writer::new(), count: 0 }
     }
 
     /// Adds an attribute to the resource of every batch.
@@ -143,10 +134,7 @@ impl LogsBuilder {
 
     /// The present state.
     pub fn mark(&self) -> Mark {
-        Mark {
-            bytes: self.records.len(),
-            count: self.count,
-        }
+        Mark { bytes: self.records.len(), count: self.count }
     }
 
     /// Takes back all records since `mark`.
@@ -172,11 +160,7 @@ impl LogsBuilder {
                 w.raw(&records);
             });
         });
-        Some(Request::written(
-            Signal::Logs,
-            std::mem::take(&mut self.count),
-            request,
-        ))
+        Some(Request::written(Signal::Logs, std::mem::take(&mut self.count), request))
     }
 }
 
@@ -188,10 +172,7 @@ mod tests {
 
     #[test]
     fn batches_are_sound_requests() {
-        let limits = BatchLimits {
-            max_records: 3,
-            max_bytes: 1000,
-        };
+        let limits = BatchLimits { max_records: 3, max_bytes: 1000 };
         let mut batch = LogsBuilder::new("floodway/test", limits).resource("host.name", "here");
         assert_eq!(batch.finish(), None);
         for round in 0..2 {
@@ -204,17 +185,11 @@ mod tests {
             assert!(batch.is_empty() && batch.bytes() == 0 && !batch.is_full());
             assert_eq!(request.items(), 3);
             let decoded = ExportLogsServiceRequest::decode(&request.bytes()[..]).unwrap();
-            let [resource] = &decoded.resource_logs[..] else {
-                panic!()
-            };
+            let [resource] = &decoded.resource_logs[..] else { panic!() };
             assert_eq!(resource.resource.as_ref().unwrap().attributes[0].key, "host.name");
             let scope = &resource.scope_logs[0];
             assert_eq!(scope.scope.as_ref().unwrap().name, "floodway/test");
-            let times: Vec<_> = scope
-                .log_records
-                .iter()
-                .map(|r| r.time_unix_nano - round * 10)
-                .collect();
+            let times: Vec<_> = scope.log_records.iter().map(|r| r.time_unix_nano - round * 10).collect();
             assert_eq!(times, [0, 1, 2]);
         }
     }

@@ -68,9 +68,7 @@ mod tests {
 
     #[test]
     fn syslog_levels_keep_their_order() {
-        let levels = [
-            "debug", "info", "notice", "warning", "err", "crit", "alert", "emerg",
-        ];
+        let levels = ["debug", "info", "notice", "warning", "err", "crit", "alert", "emerg"];
         let numbers: Vec<_> = levels.iter().map(|l| number_of_name(l)).collect();
         assert_eq!(numbers, [5, 9, 10, 13, 17, 18, 19, 21].map(Some));
     }

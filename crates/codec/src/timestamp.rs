@@ -18,9 +18,7 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
         return None;
     }
     let instant = PARSER.parse_timestamp(text).or_else(|_| {
-        PARSER
-            .parse_datetime(text)
-            .and_then(|civil| Ok(civil.to_zoned(TimeZone::UTC)?.timestamp()))
+        PARSER.parse_datetime(text).and_then(|civil| Ok(civil.to_zoned(TimeZone::UTC)?.timestamp()))
     });
     u64::try_from(instant.ok()?.as_nanosecond()).ok()
 }

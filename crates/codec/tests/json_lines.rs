@@ -14,13 +14,7 @@ use prost::Message;
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 fn batch() -> LogsBuilder {
-    LogsBuilder::new(
-        SCOPE,
-        BatchLimits {
-            max_records: usize::MAX,
-            max_bytes: usize::MAX,
-        },
-    )
+    LogsBuilder::new(SCOPE, BatchLimits { max_records: usize::MAX, max_bytes: usize::MAX })
 }
 
 fn records(mut batch: LogsBuilder) -> Vec<LogRecord> {
@@ -29,14 +23,7 @@ fn records(mut batch: LogsBuilder) -> Vec<LogRecord> {
     };
     let decoded = ExportLogsServiceRequest::decode(&request.bytes()[..]).unwrap();
     let records = decoded.resource_logs[0].scope_logs[0].log_records.clone();
-    assert_eq!(
-        decoded.resource_logs[0].scope_logs[0]
-            .scope
-            .as_ref()
-            .unwrap()
-            .name,
-        "floodway/logstash"
-    );
+    assert_eq!(decoded.resource_logs[0].scope_logs[0].scope.as_ref().unwrap().name, "floodway/logstash");
     assert_eq!(records.len(), request.items());
     records
 }
@@ -48,9 +35,7 @@ fn events(line: &str) -> Vec<LogRecord> {
 }
 
 fn event(line: &str) -> LogRecord {
-    let [event] = &events(line)[..] else {
-        panic!("one event expected: {line}")
-    };
+    let [event] = &events(line)[..] else { panic!("one event expected: {line}") };
     assert_eq!(event.observed_time_unix_nano, NOW);
     event.clone()
 }
@@ -65,10 +50,7 @@ fn show(value: &Option<AnyValue>) -> String {
         Some(Value::DoubleValue(v)) => format!("{v}f"),
         Some(Value::BoolValue(v)) => v.to_string(),
         Some(Value::ArrayValue(v)) => {
-            format!(
-                "[{}]",
-                list(v.values.iter().map(|v| show(&Some(v.clone()))).collect())
-            )
+            format!("[{}]", list(v.values.iter().map(|v| show(&Some(v.clone()))).collect()))
         }
         Some(Value::KvlistValue(v)) => format!("{{{}}}", show_all(&v.values)),
         Some(other) => format!("{other:?}"),
@@ -76,11 +58,7 @@ fn show(value: &Option<AnyValue>) -> String {
 }
 
 fn show_all(attributes: &[KeyValue]) -> String {
-    attributes
-        .iter()
-        .map(|a| format!("{}={}", a.key, show(&a.value)))
-        .collect::<Vec<_>>()
-        .join(" ")
+    attributes.iter().map(|a| format!("{}={}", a.key, show(&a.value))).collect::<Vec<_>>().join(" ")
 }
 
 fn attributes(line: &str) -> String {
@@ -93,10 +71,7 @@ fn a_winston_event() {
         r#"{"@timestamp":"2026-03-01T12:00:00.123Z","@version":"1","level":"warn","message":"dial failed","tags":["swarm"],"peer":{"id":"x","rtt":1.5}}"#,
     );
     assert_eq!(record.time_unix_nano, 1_772_366_400_123_000_000);
-    assert_eq!(
-        (record.severity_number, record.severity_text.as_str()),
-        (13, "warn")
-    );
+    assert_eq!((record.severity_number, record.severity_text.as_str()), (13, "warn"));
     assert_eq!(show(&record.body), "\"dial failed\"");
     assert_eq!(
         show_all(&record.attributes),
@@ -144,10 +119,7 @@ fn bad_timestamps_are_tagged_and_kept() {
         show_all(&record.attributes),
         r#"_@timestamp="yesterday" tags=["a","_timestampparsefailure"]"#
     );
-    assert_eq!(
-        attributes(r#"{"@timestamp":5}"#),
-        r#"_@timestamp=5i tags=["_timestampparsefailure"]"#
-    );
+    assert_eq!(attributes(r#"{"@timestamp":5}"#), r#"_@timestamp=5i tags=["_timestampparsefailure"]"#);
     assert_eq!(
         attributes(r#"{"@timestamp":"x","tags":"one"}"#),
         r#"_@timestamp="x" tags=["one","_timestampparsefailure"]"#
@@ -172,11 +144,7 @@ fn levels() {
         (r#"{"level":true}"#, 0, ""),
     ] {
         let record = event(line);
-        assert_eq!(
-            (record.severity_number, record.severity_text.as_str()),
-            (number, text),
-            "{line}"
-        );
+        assert_eq!((record.severity_number, record.severity_text.as_str()), (number, text), "{line}");
         assert!(!record.attributes.is_empty(), "{line}");
     }
 }
@@ -184,32 +152,17 @@ fn levels() {
 #[test]
 fn trace_context() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    for names in [
-        ("trace_id", "span_id"),
-        ("traceId", "spanId"),
-        ("trace.id", "span.id"),
-    ] {
-        let record = event(&format!(
-            r#"{{"{}":"{trace}","{}":"B7AD6B7169203331"}}"#,
-            names.0, names.1
-        ));
-        assert_eq!(
-            record.trace_id,
-            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes()
-        );
+    for names in [("trace_id", "span_id"), ("traceId", "spanId"), ("trace.id", "span.id")] {
+        let record = event(&format!(r#"{{"{}":"{trace}","{}":"B7AD6B7169203331"}}"#, names.0, names.1));
+        assert_eq!(record.trace_id, 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes());
         assert_eq!(record.span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
         assert!(record.attributes.is_empty());
     }
-    for kept in [
-        r#"{"trace_id":"abc"}"#,
-        r#"{"span_id":5}"#,
-        r#"{"trace_id":"00000000000000000000000000000000"}"#,
-    ] {
+    for kept in
+        [r#"{"trace_id":"abc"}"#, r#"{"span_id":5}"#, r#"{"trace_id":"00000000000000000000000000000000"}"#]
+    {
         let record = event(kept);
-        assert!(
-            record.trace_id.is_empty() && record.attributes.len() == 1,
-            "{kept}"
-        );
+        assert!(record.trace_id.is_empty() && record.attributes.len() == 1, "{kept}");
     }
     let both = event(&format!(r#"{{"trace_id":"{trace}","traceId":"{trace}"}}"#));
     assert!(both.trace_id.len() == 16 && both.attributes.len() == 1);
@@ -217,10 +170,8 @@ fn trace_context() {
 
 #[test]
 fn an_array_of_objects_is_one_event_each() {
-    let bodies: Vec<_> = events(r#" [ {"message":1} , {"message":2},{"message":3}] "#)
-        .iter()
-        .map(|r| show(&r.body))
-        .collect();
+    let bodies: Vec<_> =
+        events(r#" [ {"message":1} , {"message":2},{"message":3}] "#).iter().map(|r| show(&r.body)).collect();
     assert_eq!(bodies, ["1i", "2i", "3i"]);
     assert!(events("[]").is_empty());
 }
@@ -242,11 +193,7 @@ fn bad_lines_become_tagged_events() {
     ] {
         let record = event(bad);
         assert_eq!(show(&record.body), format!("{bad:?}"));
-        assert_eq!(
-            show_all(&record.attributes),
-            r#"tags=["_jsonparsefailure"]"#,
-            "{bad}"
-        );
+        assert_eq!(show_all(&record.attributes), r#"tags=["_jsonparsefailure"]"#, "{bad}");
         assert_eq!((record.time_unix_nano, record.severity_number), (NOW, 0));
     }
     let mut decoder = EventDecoder::new(JsonLinesLimits::default());
@@ -256,18 +203,12 @@ fn bad_lines_become_tagged_events() {
     let bodies: Vec<_> = records(out).iter().map(|r| show(&r.body)).collect();
     assert_eq!(bodies, ["\"bad \u{fffd} line\"", "\"\u{fffd}\""]);
     let counters = decoder.counters();
-    assert_eq!(
-        (counters.events, counters.parse_failures, counters.invalid_utf8),
-        (2, 1, 2)
-    );
+    assert_eq!((counters.events, counters.parse_failures, counters.invalid_utf8), (2, 1, 2));
 }
 
 #[test]
 fn events_past_the_limits_keep_their_text() {
-    let limits = JsonLinesLimits {
-        max_fields: 5,
-        ..JsonLinesLimits::default()
-    };
+    let limits = JsonLinesLimits { max_fields: 5, ..JsonLinesLimits::default() };
     let mut decoder = EventDecoder::new(limits);
     let mut out = batch();
     decoder.event(br#"{"a":1,"b":[2,3],"c":4}"#, NOW, &mut out);
@@ -286,63 +227,37 @@ fn events_past_the_limits_keep_their_text() {
     let nested = |n: usize| "{\"a\":".repeat(n) + "1" + &"}".repeat(n);
     assert!(attributes(&nested(MAX_DEPTH)).starts_with("a={a={"));
     for n in [MAX_DEPTH + 1, 200, 100_000] {
-        assert_eq!(
-            attributes(&nested(n)),
-            r#"tags=["_jsonparsefailure","_too_deep"]"#
-        );
+        assert_eq!(attributes(&nested(n)), r#"tags=["_jsonparsefailure","_too_deep"]"#);
     }
 }
 
 #[test]
 fn a_stream_of_lines() {
-    let limits = JsonLinesLimits {
-        max_line_bytes: 30,
-        ..JsonLinesLimits::default()
-    };
+    let limits = JsonLinesLimits { max_line_bytes: 30, ..JsonLinesLimits::default() };
     let mut session = JsonLines::new(limits);
     let mut out = batch();
     let long = format!("{{\"message\":\"word {}\"}}\n", "x".repeat(300));
-    for chunk in [
-        "{\"message\":",
-        "\"a\"}\r\n\r\n  \n{\"mess",
-        "age\":\"b\"}\n",
-        &long,
-        "{\"message\":\"c\"}",
-    ] {
+    for chunk in
+        ["{\"message\":", "\"a\"}\r\n\r\n  \n{\"mess", "age\":\"b\"}\n", &long, "{\"message\":\"c\"}"]
+    {
         assert_eq!(session.push(chunk.as_bytes(), NOW, &mut out), chunk.len());
         assert!(session.held_bytes() <= 32);
     }
     session.finish(NOW, &mut out);
-    let shown: Vec<_> = records(out)
-        .iter()
-        .map(|r| format!("{} {}", show(&r.body), show_all(&r.attributes)))
-        .collect();
+    let shown: Vec<_> =
+        records(out).iter().map(|r| format!("{} {}", show(&r.body), show_all(&r.attributes))).collect();
     assert_eq!(
         shown,
-        [
-            "\"a\" ",
-            "\"b\" ",
-            r#""{\"message\":\"word " tags=["_jsonparsefailure","_line_cut"]"#,
-            "\"c\" "
-        ]
+        ["\"a\" ", "\"b\" ", r#""{\"message\":\"word " tags=["_jsonparsefailure","_line_cut"]"#, "\"c\" "]
     );
     let counters = session.counters();
-    assert_eq!(
-        (counters.events, counters.parse_failures, counters.cut_lines),
-        (4, 1, 1)
-    );
+    assert_eq!((counters.events, counters.parse_failures, counters.cut_lines), (4, 1, 1));
 }
 
 #[test]
 fn a_full_batch_stops_the_session() {
     let mut session = JsonLines::new(JsonLinesLimits::default());
-    let mut out = LogsBuilder::new(
-        SCOPE,
-        BatchLimits {
-            max_records: 2,
-            max_bytes: usize::MAX,
-        },
-    );
+    let mut out = LogsBuilder::new(SCOPE, BatchLimits { max_records: 2, max_bytes: usize::MAX });
     let mut rest = &b"{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n{\"n\":5}"[..];
     let mut sizes = Vec::new();
     while !rest.is_empty() {
@@ -360,18 +275,12 @@ fn a_full_batch_stops_the_session() {
 fn hostile_events_take_linear_time() {
     let keys: String = (0..100_000).map(|i| format!("\"key{i}\":{i},")).collect();
     let line = format!("{{{keys}\"message\":\"m\"}}");
-    let limits = JsonLinesLimits {
-        max_fields: usize::MAX,
-        ..JsonLinesLimits::default()
-    };
+    let limits = JsonLinesLimits { max_fields: usize::MAX, ..JsonLinesLimits::default() };
     let mut out = batch();
     EventDecoder::new(limits).event(line.as_bytes(), NOW, &mut out);
     assert_eq!(records(out)[0].attributes.len(), 100_000);
     // Under the default limit it costs even less.
-    assert_eq!(
-        attributes(&line),
-        r#"tags=["_jsonparsefailure","_too_many_fields"]"#
-    );
+    assert_eq!(attributes(&line), r#"tags=["_jsonparsefailure","_too_many_fields"]"#);
     // Newlines byte by byte, and long lines byte by byte.
     let mut session = JsonLines::new(JsonLinesLimits::default());
     let mut out = batch();

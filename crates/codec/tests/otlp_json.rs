@@ -26,9 +26,7 @@ fn from_json(signal: Signal, body: &str) -> Result<Request, JsonError> {
 }
 
 fn of<M: Message>(signal: Signal, message: &M) -> Request {
-    Request::receive(signal, Bytes::from(message.encode_to_vec()))
-        .unwrap()
-        .0
+    Request::receive(signal, Bytes::from(message.encode_to_vec())).unwrap().0
 }
 
 /// The request's JSON as a tree.
@@ -66,15 +64,13 @@ fn the_examples_come_back_as_they_are() {
         assert_eq!(tree(&request), want);
         // opentelemetry-proto reads the example as the same message.
         let bytes = match signal {
-            Signal::Traces => serde_json::from_str::<ExportTraceServiceRequest>(text)
-                .unwrap()
-                .encode_to_vec(),
-            Signal::Logs => serde_json::from_str::<ExportLogsServiceRequest>(text)
-                .unwrap()
-                .encode_to_vec(),
-            Signal::Metrics => serde_json::from_str::<ExportMetricsServiceRequest>(text)
-                .unwrap()
-                .encode_to_vec(),
+            Signal::Traces => {
+                serde_json::from_str::<ExportTraceServiceRequest>(text).unwrap().encode_to_vec()
+            }
+            Signal::Logs => serde_json::from_str::<ExportLogsServiceRequest>(text).unwrap().encode_to_vec(),
+            Signal::Metrics => {
+                serde_json::from_str::<ExportMetricsServiceRequest>(text).unwrap().encode_to_vec()
+            }
         };
         assert_eq!(canonical(signal, request.bytes()), bytes);
     }
@@ -105,58 +101,25 @@ fn values_of_every_type() {
 #[test]
 fn spellings_that_are_read_but_not_written() {
     for (sent, written) in [
-        (
-            json!({"time_unix_nano": 5, "trace_id": ""}),
-            json!({"timeUnixNano": "5"}),
-        ),
+        (json!({"time_unix_nano": 5, "trace_id": ""}), json!({"timeUnixNano": "5"})),
         (json!({"timeUnixNano": 1e3}), json!({"timeUnixNano": "1000"})),
-        (
-            json!({"timeUnixNano": "18446744073709551615"}),
-            json!({"timeUnixNano": "18446744073709551615"}),
-        ),
-        (
-            json!({"severityNumber": "SEVERITY_NUMBER_INFO"}),
-            json!({"severityNumber": 9}),
-        ),
+        (json!({"timeUnixNano": "18446744073709551615"}), json!({"timeUnixNano": "18446744073709551615"})),
+        (json!({"severityNumber": "SEVERITY_NUMBER_INFO"}), json!({"severityNumber": 9})),
         (json!({"severityNumber": 9.0}), json!({"severityNumber": 9})),
         (json!({"severityNumber": 99}), json!({"severityNumber": 99})),
-        (
-            json!({"flags": "1", "droppedAttributesCount": 0}),
-            json!({"flags": 1}),
-        ),
+        (json!({"flags": "1", "droppedAttributesCount": 0}), json!({"flags": 1})),
         (
             json!({"traceId": "0AF7651916CD43DD8448EB211C80319C"}),
             json!({"traceId": "0af7651916cd43dd8448eb211c80319c"}),
         ),
-        (
-            json!({"body": {"intValue": 5}}),
-            json!({"body": {"intValue": "5"}}),
-        ),
-        (
-            json!({"body": {"doubleValue": 5}}),
-            json!({"body": {"doubleValue": 5.0}}),
-        ),
-        (
-            json!({"body": {"doubleValue": "1.5"}}),
-            json!({"body": {"doubleValue": 1.5}}),
-        ),
-        (
-            json!({"body": {"bytesValue": "_-8"}}),
-            json!({"body": {"bytesValue": "/+8="}}),
-        ),
-        (
-            json!({"body": {"stringValue": null, "intValue": 1}}),
-            json!({"body": {"intValue": "1"}}),
-        ),
-        (
-            json!({"body": null, "attributes": null, "flags": null}),
-            json!({}),
-        ),
+        (json!({"body": {"intValue": 5}}), json!({"body": {"intValue": "5"}})),
+        (json!({"body": {"doubleValue": 5}}), json!({"body": {"doubleValue": 5.0}})),
+        (json!({"body": {"doubleValue": "1.5"}}), json!({"body": {"doubleValue": 1.5}})),
+        (json!({"body": {"bytesValue": "_-8"}}), json!({"body": {"bytesValue": "/+8="}})),
+        (json!({"body": {"stringValue": null, "intValue": 1}}), json!({"body": {"intValue": "1"}})),
+        (json!({"body": null, "attributes": null, "flags": null}), json!({})),
         (json!({"attributes": []}), json!({})),
-        (
-            json!({"unknown": {"deep": [[[{"a": 1}]]]}, "severityText": "x"}),
-            json!({"severityText": "x"}),
-        ),
+        (json!({"unknown": {"deep": [[[{"a": 1}]]]}, "severityText": "x"}), json!({"severityText": "x"})),
     ] {
         assert_eq!(log_round_trip(&sent), written, "{sent}");
     }
@@ -165,21 +128,9 @@ fn spellings_that_are_read_but_not_written() {
 #[test]
 fn what_is_refused_and_how_it_is_told() {
     for (record, path, problem) in [
-        (
-            json!({"traceId": "abc"}),
-            "traceId",
-            "expected 32 hexadecimal digits, found a string of 3 bytes",
-        ),
-        (
-            json!({"traceId": "zzf7651916cd43dd8448eb211c80319c"}),
-            "traceId",
-            "expected 32 hex",
-        ),
-        (
-            json!({"spanId": "0af7651916cd43dd8448eb211c80319c"}),
-            "spanId",
-            "expected 16 hex",
-        ),
+        (json!({"traceId": "abc"}), "traceId", "expected 32 hexadecimal digits, found a string of 3 bytes"),
+        (json!({"traceId": "zzf7651916cd43dd8448eb211c80319c"}), "traceId", "expected 32 hex"),
+        (json!({"spanId": "0af7651916cd43dd8448eb211c80319c"}), "spanId", "expected 16 hex"),
         (json!({"spanId": 5}), "spanId", "found a number"),
         (
             json!({"timeUnixNano": "5x"}),
@@ -187,86 +138,27 @@ fn what_is_refused_and_how_it_is_told() {
             "an unsigned 64-bit integer, as a number or a decimal string",
         ),
         (json!({"timeUnixNano": -1}), "timeUnixNano", "out of range"),
-        (
-            json!({"timeUnixNano": "18446744073709551616"}),
-            "timeUnixNano",
-            "out of range",
-        ),
+        (json!({"timeUnixNano": "18446744073709551616"}), "timeUnixNano", "out of range"),
         (json!({"timeUnixNano": 1e20}), "timeUnixNano", "out of range"),
         (json!({"timeUnixNano": 1.5}), "timeUnixNano", "fraction"),
         (json!({"timeUnixNano": "NaN"}), "timeUnixNano", "no such number"),
         (json!({"flags": 4294967296u64}), "flags", "out of range"),
-        (
-            json!({"severityNumber": 3000000000u64}),
-            "severityNumber",
-            "out of range",
-        ),
-        (
-            json!({"severityNumber": "LOUD"}),
-            "severityNumber",
-            "send the number",
-        ),
-        (
-            json!({"severityText": 5}),
-            "severityText",
-            "expected a string, found a number",
-        ),
-        (
-            json!({"severityText": [1]}),
-            "severityText",
-            "expected a string, found an array",
-        ),
-        (
-            json!({"body": "text"}),
-            "body",
-            "expected an object, found a string",
-        ),
-        (
-            json!({"body": {"boolValue": "true"}}),
-            "body.boolValue",
-            "expected true or false",
-        ),
-        (
-            json!({"body": {"doubleValue": "inf"}}),
-            "body.doubleValue",
-            "expected a number",
-        ),
-        (
-            json!({"body": {"bytesValue": "a"}}),
-            "body.bytesValue",
-            "not base64",
-        ),
-        (
-            json!({"body": {"intValue": "9223372036854775808"}}),
-            "body.intValue",
-            "out of range",
-        ),
-        (
-            json!({"body": {"intValue": 1, "stringValue": ""}}),
-            "body.",
-            "may have one only",
-        ),
-        (
-            json!({"attributes": {}}),
-            "attributes",
-            "expected an array, found an object",
-        ),
-        (
-            json!({"attributes": [{}, null]}),
-            "attributes[1]",
-            "expected an object, found null",
-        ),
-        (
-            json!({"attributes": [{"key": "a"}, {"key": 1}]}),
-            "attributes[1].key",
-            "expected a string",
-        ),
+        (json!({"severityNumber": 3000000000u64}), "severityNumber", "out of range"),
+        (json!({"severityNumber": "LOUD"}), "severityNumber", "send the number"),
+        (json!({"severityText": 5}), "severityText", "expected a string, found a number"),
+        (json!({"severityText": [1]}), "severityText", "expected a string, found an array"),
+        (json!({"body": "text"}), "body", "expected an object, found a string"),
+        (json!({"body": {"boolValue": "true"}}), "body.boolValue", "expected true or false"),
+        (json!({"body": {"doubleValue": "inf"}}), "body.doubleValue", "expected a number"),
+        (json!({"body": {"bytesValue": "a"}}), "body.bytesValue", "not base64"),
+        (json!({"body": {"intValue": "9223372036854775808"}}), "body.intValue", "out of range"),
+        (json!({"body": {"intValue": 1, "stringValue": ""}}), "body.", "may have one only"),
+        (json!({"attributes": {}}), "attributes", "expected an array, found an object"),
+        (json!({"attributes": [{}, null]}), "attributes[1]", "expected an object, found null"),
+        (json!({"attributes": [{"key": "a"}, {"key": 1}]}), "attributes[1].key", "expected a string"),
     ] {
         let error = log_error(&record);
-        assert!(
-            error.path.starts_with(&format!("{RECORD}.{path}")),
-            "{record}: {error}"
-        );
+        assert!(error.path.starts_with(&format!("{RECORD}.{path}")), "{record}: {error}");
         assert!(error.problem.contains(problem), "{record}: {error}");
         assert!(error.line == 1 && error.column > 40, "{error}");
     }
@@ -288,23 +180,12 @@ fn errors_name_the_place_and_quote_nothing() {
         error.path,
         "resourceMetrics[0].scopeMetrics[0].metrics[0].histogram.dataPoints[0].bucketCounts[1]"
     );
-    for secret in [
-        "\"12D3KooWSecret\"",
-        "12345",
-        "[\"12D3KooWSecret\"]",
-        "true",
-        "1.5",
-        "{\"12D3KooWSecret\":1}",
-    ] {
-        for key in [
-            "traceId",
-            "severityText",
-            "timeUnixNano",
-            "attributes",
-            "body",
-            "flags",
-            "severityNumber",
-        ] {
+    for secret in
+        ["\"12D3KooWSecret\"", "12345", "[\"12D3KooWSecret\"]", "true", "1.5", "{\"12D3KooWSecret\":1}"]
+    {
+        for key in
+            ["traceId", "severityText", "timeUnixNano", "attributes", "body", "flags", "severityNumber"]
+        {
             let body = log(&json!({})).replace("{}", &format!("{{\"{key}\":{secret}}}"));
             if let Err(error) = from_json(Signal::Logs, &body) {
                 let error = error.to_string();
@@ -321,24 +202,11 @@ fn errors_name_the_place_and_quote_nothing() {
 fn text_that_is_no_unicode_is_replaced() {
     let body = b"{\"resourceLogs\":[{\"schemaUrl\":\"\xff \\ud83d\", \"\xff\": 1}]}";
     let (request, repairs) = receive(Signal::Logs, body, &DecodeLimits::default()).unwrap();
-    assert_eq!(
-        to_json(&request),
-        "{\"resourceLogs\":[{\"schemaUrl\":\"\u{fffd} \u{fffd}\"}]}"
-    );
+    assert_eq!(to_json(&request), "{\"resourceLogs\":[{\"schemaUrl\":\"\u{fffd} \u{fffd}\"}]}");
     // An unknown key is not looked into before something else is wrong.
     assert_eq!(repairs.invalid_utf8, 3);
-    assert_eq!(
-        receive(Signal::Logs, b"{}", &DecodeLimits::default()).unwrap().1,
-        Repairs::default()
-    );
-    assert!(
-        receive(
-            Signal::Logs,
-            b"{\"resourceLogs\":\"\xff\"}",
-            &DecodeLimits::default()
-        )
-        .is_err()
-    );
+    assert_eq!(receive(Signal::Logs, b"{}", &DecodeLimits::default()).unwrap().1, Repairs::default());
+    assert!(receive(Signal::Logs, b"{\"resourceLogs\":\"\xff\"}", &DecodeLimits::default()).is_err());
 }
 
 #[test]
@@ -362,10 +230,7 @@ fn keys_that_stand_twice() {
 fn what_is_no_json() {
     for (body, problem) in [
         ("", "EOF while parsing"),
-        (
-            "[]",
-            "expected an object, the ExportLogsServiceRequest, found an array",
-        ),
+        ("[]", "expected an object, the ExportLogsServiceRequest, found an array"),
         ("null", "found null"),
         ("\"x\"", "found a string"),
         ("{", "EOF while parsing"),
@@ -395,17 +260,11 @@ fn nesting_has_a_limit() {
         let error = from_json(Signal::Logs, &nested(levels)).unwrap_err();
         assert!(error.problem.contains("more than 100 deep"), "{error}");
         assert!(
-            error
-                .path
-                .starts_with("resourceLogs[0].scopeLogs[0].logRecords[0].body.arrayValue.values[0]")
+            error.path.starts_with("resourceLogs[0].scopeLogs[0].logRecords[0].body.arrayValue.values[0]")
         );
     }
     // Nesting in what is skipped is no recursion.
-    let skipped = format!(
-        "{{\"unknown\":{}{}}}",
-        "[".repeat(1_000_000),
-        "]".repeat(1_000_000)
-    );
+    let skipped = format!("{{\"unknown\":{}{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
     assert!(from_json(Signal::Logs, &skipped).is_ok());
 }
 
@@ -415,20 +274,8 @@ fn the_wire_format_has_a_limit() {
     let body = format!(
         "{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"histogram\":{{\"dataPoints\":[{{\"bucketCounts\":[{counts}]}}]}}}}]}}]}}]}}"
     );
-    assert!(
-        decode(
-            Signal::Metrics,
-            body.as_bytes(),
-            &DecodeLimits { max_bytes: 8100 }
-        )
-        .is_ok()
-    );
-    let error = decode(
-        Signal::Metrics,
-        body.as_bytes(),
-        &DecodeLimits { max_bytes: 7000 },
-    )
-    .unwrap_err();
+    assert!(decode(Signal::Metrics, body.as_bytes(), &DecodeLimits { max_bytes: 8100 }).is_ok());
+    let error = decode(Signal::Metrics, body.as_bytes(), &DecodeLimits { max_bytes: 7000 }).unwrap_err();
     assert!(error.problem.contains("smaller pieces"), "{error}");
 }
 
@@ -497,9 +344,7 @@ impl Choices<'_> {
 
     fn text(&mut self) -> String {
         const PIECES: [&str; 8] = ["a", "key", "\"", "\\", "\n", "\u{7}", "é", "😀"];
-        (0..self.below(5))
-            .map(|_| PIECES[usize::from(self.below(8))])
-            .collect()
+        (0..self.below(5)).map(|_| PIECES[usize::from(self.below(8))]).collect()
     }
 }
 
@@ -539,9 +384,7 @@ fn any_message(
         }
         let width = field.kind.wire();
         if field.repeated && width != Wire::Len && c.below(2) == 0 {
-            w.message(field.number, |w| {
-                (0..c.below(5)).for_each(|_| any_scalar(w, field, c, plain))
-            });
+            w.message(field.number, |w| (0..c.below(5)).for_each(|_| any_scalar(w, field, c, plain)));
         } else if width != Wire::Len {
             w.tag(field.number, width);
             any_scalar(w, field, c, plain);
@@ -585,13 +428,7 @@ fn any_scalar(w: &mut Writer, field: &FieldDescriptor, c: &mut Choices<'_>, plai
 
 fn any_request(signal: Signal, choices: &[u8], plain: bool) -> Request {
     let mut w = Writer::new();
-    any_message(
-        &mut w,
-        request_descriptor(signal),
-        &mut Choices(choices.iter()),
-        0,
-        plain,
-    );
+    any_message(&mut w, request_descriptor(signal), &mut Choices(choices.iter()), 0, plain);
     Request::receive(signal, w.finish()).unwrap().0
 }
 
@@ -600,16 +437,12 @@ fn canonical(signal: Signal, bytes: &[u8]) -> Vec<u8> {
     match signal {
         Signal::Traces => ExportTraceServiceRequest::decode(bytes).unwrap().encode_to_vec(),
         Signal::Logs => ExportLogsServiceRequest::decode(bytes).unwrap().encode_to_vec(),
-        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes)
-            .unwrap()
-            .encode_to_vec(),
+        Signal::Metrics => ExportMetricsServiceRequest::decode(bytes).unwrap().encode_to_vec(),
     }
 }
 
 fn serde_oracle<M: Message + Default + serde::de::DeserializeOwned>(json: &str) -> Vec<u8> {
-    serde_json::from_str::<M>(json)
-        .unwrap_or_else(|e| panic!("{e}: {json}"))
-        .encode_to_vec()
+    serde_json::from_str::<M>(json).unwrap_or_else(|e| panic!("{e}: {json}")).encode_to_vec()
 }
 
 fn any_signal() -> impl Strategy<Value = Signal> {

@@ -22,18 +22,11 @@ pub(crate) struct Cursor<'n> {
 impl<'n> Cursor<'n> {
     /// `path` is what the node is called in messages: `receivers.otlp`.
     pub(crate) fn new(node: &'n Node, path: impl Into<String>) -> Self {
-        Self {
-            node,
-            path: path.into(),
-        }
+        Self { node, path: path.into() }
     }
 
     fn child(&self, node: &'n Node, key: &str) -> Self {
-        let path = if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        };
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         Self { node, path }
     }
 
@@ -50,11 +43,7 @@ impl<'n> Cursor<'n> {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map".to_owned(),
         };
-        Err(Fault::at(
-            self.node.at,
-            self.path.clone(),
-            format!("expected {expected}, found {found}"),
-        ))
+        Err(Fault::at(self.node.at, self.path.clone(), format!("expected {expected}, found {found}")))
     }
 
     fn scalar(&self) -> Option<&'n Scalar> {
@@ -209,11 +198,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if self.is_null() {
-            self.placed(visitor.visit_unit())
-        } else {
-            self.refuse("nothing")
-        }
+        if self.is_null() { self.placed(visitor.visit_unit()) } else { self.refuse("nothing") }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -227,32 +212,20 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::List(items) => self.placed(visitor.visit_seq(Items {
-                cursor: &self,
-                items,
-                at: 0,
-            })),
-            _ if self.is_null() => self.placed(visitor.visit_seq(Items {
-                cursor: &self,
-                items: &[],
-                at: 0,
-            })),
+            Value::List(items) => self.placed(visitor.visit_seq(Items { cursor: &self, items, at: 0 })),
+            _ if self.is_null() => self.placed(visitor.visit_seq(Items { cursor: &self, items: &[], at: 0 })),
             _ => self.refuse("a list such as `[a, b]`"),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::Map(entries) => self.placed(visitor.visit_map(Entries {
-                cursor: &self,
-                entries,
-                value: None,
-            })),
-            _ if self.is_null() => self.placed(visitor.visit_map(Entries {
-                cursor: &self,
-                entries: &[],
-                value: None,
-            })),
+            Value::Map(entries) => {
+                self.placed(visitor.visit_map(Entries { cursor: &self, entries, value: None }))
+            }
+            _ if self.is_null() => {
+                self.placed(visitor.visit_map(Entries { cursor: &self, entries: &[], value: None }))
+            }
             _ => self.refuse("a map of `name: value` lines"),
         }
     }
@@ -273,18 +246,12 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::Scalar(scalar) if !scalar.is_null() => self.placed(visitor.visit_enum(Variant {
-                cursor: &self,
-                name: &scalar.text,
-                body: None,
-            })),
+            Value::Scalar(scalar) if !scalar.is_null() => {
+                self.placed(visitor.visit_enum(Variant { cursor: &self, name: &scalar.text, body: None }))
+            }
             Value::Map(entries) if entries.len() == 1 => {
                 let (key, body) = &entries[0];
-                self.placed(visitor.visit_enum(Variant {
-                    cursor: &self,
-                    name: &key.text,
-                    body: Some(body),
-                }))
+                self.placed(visitor.visit_enum(Variant { cursor: &self, name: &key.text, body: Some(body) }))
             }
             _ => self.refuse(&format!("one of {}", variants.join(", "))),
         }
@@ -372,9 +339,7 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
         self.entries = rest;
         self.value = Some(self.cursor.child(node, &key.text));
         let key_at = KeyCursor { key };
-        seed.deserialize(key_at)
-            .map(Some)
-            .map_err(|fault| fault.or_at(Some(key.at), &self.cursor.path))
+        seed.deserialize(key_at).map(Some).map_err(|fault| fault.or_at(Some(key.at), &self.cursor.path))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
@@ -405,10 +370,7 @@ impl<'de> Deserializer<'de> for KeyCursor<'_> {
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.key.text.parse() {
             Ok(number) => visitor.visit_u64(number),
-            Err(_) => Err(Fault::new(format!(
-                "expected a whole number as key, found `{}`",
-                self.key.text
-            ))),
+            Err(_) => Err(Fault::new(format!("expected a whole number as key, found `{}`", self.key.text))),
         }
     }
 
@@ -446,20 +408,12 @@ impl<'de, 'c, 'n> EnumAccess<'de> for Variant<'c, 'n> {
     type Variant = Body<'n>;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Body<'n>), Fault> {
-        let value = self
-            .cursor
-            .placed(seed.deserialize(StrDeserializer::<Fault>::new(self.name)))?;
+        let value = self.cursor.placed(seed.deserialize(StrDeserializer::<Fault>::new(self.name)))?;
         let body = match self.body {
             Some(node) => self.cursor.child(node, self.name),
             None => self.cursor.clone(),
         };
-        Ok((
-            value,
-            Body {
-                cursor: body,
-                present: self.body.is_some(),
-            },
-        ))
+        Ok((value, Body { cursor: body, present: self.body.is_some() }))
     }
 }
 
@@ -470,8 +424,7 @@ struct Body<'n> {
 
 impl Body<'_> {
     fn lacking<T>(&self) -> Result<T, Fault> {
-        self.cursor
-            .refuse("a map of one key with the settings of the choice below it")
+        self.cursor.refuse("a map of one key with the settings of the choice below it")
     }
 }
 
@@ -479,27 +432,15 @@ impl<'de> VariantAccess<'de> for Body<'_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
-        if !self.present || self.cursor.is_null() {
-            Ok(())
-        } else {
-            self.cursor.refuse("nothing more")
-        }
+        if !self.present || self.cursor.is_null() { Ok(()) } else { self.cursor.refuse("nothing more") }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        if self.present {
-            seed.deserialize(self.cursor)
-        } else {
-            self.lacking()
-        }
+        if self.present { seed.deserialize(self.cursor) } else { self.lacking() }
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _length: usize, visitor: V) -> Result<V::Value, Fault> {
-        if self.present {
-            self.cursor.deserialize_seq(visitor)
-        } else {
-            self.lacking()
-        }
+        if self.present { self.cursor.deserialize_seq(visitor) } else { self.lacking() }
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -507,10 +448,6 @@ impl<'de> VariantAccess<'de> for Body<'_> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if self.present {
-            self.cursor.deserialize_map(visitor)
-        } else {
-            self.lacking()
-        }
+        if self.present { self.cursor.deserialize_map(visitor) } else { self.lacking() }
     }
 }

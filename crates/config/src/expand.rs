@@ -49,13 +49,9 @@ impl Environment for ProcessEnvironment {
     fn file(&self, path: &str) -> Result<String, String> {
         let file = File::open(path).map_err(|e| e.to_string())?;
         let mut content = String::new();
-        file.take(MAX_FILE_BYTES + 1)
-            .read_to_string(&mut content)
-            .map_err(|e| e.to_string())?;
+        file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content).map_err(|e| e.to_string())?;
         if content.len() as u64 > MAX_FILE_BYTES {
-            return Err(format!(
-                "it is larger than {MAX_FILE_BYTES} bytes, too large for a setting"
-            ));
+            return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, too large for a setting"));
         }
         Ok(content)
     }
@@ -79,8 +75,7 @@ impl Values {
     fn add(&mut self, value: &str, placeholder: &str) {
         if !value.is_empty() && !self.values.iter().any(|(known, _)| known == value) {
             self.values.push((value.to_owned(), placeholder.to_owned()));
-            self.values
-                .sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+            self.values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
         }
     }
 
@@ -109,14 +104,7 @@ impl Values {
     /// Only those that came from files: secrets, while variables mostly hold addresses that a reader wants to see.
     pub(crate) fn secrets(&self) -> Self {
         let secret = |placeholder: &str| placeholder.contains("${file:") || names_secret(placeholder);
-        Self {
-            values: self
-                .values
-                .iter()
-                .filter(|(_, placeholder)| secret(placeholder))
-                .cloned()
-                .collect(),
-        }
+        Self { values: self.values.iter().filter(|(_, placeholder)| secret(placeholder)).cloned().collect() }
     }
 }
 
@@ -142,10 +130,7 @@ fn holds_part_of(text: &str, value: &str, placeholder: &str) -> bool {
     let is_secret = placeholder.contains("${file:") || names_secret(placeholder);
     let chars: Vec<char> = value.chars().collect();
     let window = (chars.len() / 4).max(5);
-    is_secret
-        && chars
-            .windows(window)
-            .any(|part| text.contains(&part.iter().collect::<String>()))
+    is_secret && chars.windows(window).any(|part| text.contains(&part.iter().collect::<String>()))
 }
 
 /// Expands every scalar below `node`. All faults are collected, not only the first.
@@ -158,21 +143,13 @@ pub(crate) fn expand_tree(
 ) {
     match &mut node.value {
         Value::List(items) => {
-            items
-                .iter_mut()
-                .for_each(|item| expand_tree(item, source, environment, values, faults));
+            items.iter_mut().for_each(|item| expand_tree(item, source, environment, values, faults));
         }
         Value::Map(entries) => {
-            entries
-                .iter_mut()
-                .for_each(|(_, value)| expand_tree(value, source, environment, values, faults));
+            entries.iter_mut().for_each(|(_, value)| expand_tree(value, source, environment, values, faults));
         }
         Value::Scalar(scalar) => {
-            let mut run = Run {
-                environment,
-                values,
-                met_value: false,
-            };
+            let mut run = Run { environment, values, met_value: false };
             match run.expand(&scalar.text, 0) {
                 Ok(text) if run.met_value => scalar.written = Some(std::mem::replace(&mut scalar.text, text)),
                 Ok(text) => scalar.text = text,
@@ -187,17 +164,9 @@ pub(crate) fn expand_tree(
 
 /// The place of `placeholder` at or after a scalar's begin; the scalar's own place if it is not there as written.
 fn find(source: &str, from: Place, placeholder: &str) -> Place {
-    let lines = source
-        .lines()
-        .zip(1..)
-        .skip(from.line.saturating_sub(1) as usize)
-        .take(1000);
+    let lines = source.lines().zip(1..).skip(from.line.saturating_sub(1) as usize).take(1000);
     for (line, number) in lines {
-        let skip = if number == from.line {
-            from.column.saturating_sub(1) as usize
-        } else {
-            0
-        };
+        let skip = if number == from.line { from.column.saturating_sub(1) as usize } else { 0 };
         let start = line.char_indices().nth(skip).map_or(line.len(), |(at, _)| at);
         if let Some(at) = line.get(start..).and_then(|rest| rest.find(placeholder)) {
             let column = line.get(..start + at).unwrap_or("").chars().count() + 1;
@@ -250,12 +219,7 @@ impl Run<'_> {
     }
 
     fn value_of(&mut self, placeholder: &str, nesting: usize) -> Result<String, ExpandError> {
-        let fail = |message: String| {
-            Err(ExpandError {
-                placeholder: placeholder.to_owned(),
-                message,
-            })
-        };
+        let fail = |message: String| Err(ExpandError { placeholder: placeholder.to_owned(), message });
         if nesting >= MAX_NESTING {
             return fail(format!("`${{...}}` nests more than {MAX_NESTING} deep here"));
         }
@@ -263,9 +227,7 @@ impl Run<'_> {
         if let Some(path) = body.strip_prefix("file:") {
             return match self.environment.file(path) {
                 Ok(content) => Ok(self.take(content.trim(), placeholder)),
-                Err(why) => fail(format!(
-                    "cannot read the file `{path}` for `{placeholder}`: {why}"
-                )),
+                Err(why) => fail(format!("cannot read the file `{path}` for `{placeholder}`: {why}")),
             };
         }
         let body = body.strip_prefix("env:").unwrap_or(body);
@@ -316,8 +278,5 @@ fn enclosed(text: &str) -> Result<&str, ExpandError> {
     let start: String = text.chars().take_while(|c| !c.is_whitespace()).take(40).collect();
     let message =
         format!("`{start}` opens with `${{` and is never closed by `}}`; for the text itself write `$${{`");
-    Err(ExpandError {
-        placeholder: start,
-        message,
-    })
+    Err(ExpandError { placeholder: start, message })
 }

@@ -34,20 +34,12 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            at: None,
-            path: String::new(),
-        }
+        Self { message: message.into(), at: None, path: String::new() }
     }
 
     /// A fault at a place.
     pub(crate) fn at(place: Place, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            at: Some(place),
-            path: path.into(),
-        }
+        Self { message: message.into(), at: Some(place), path: path.into() }
     }
 
     /// Gives it a place unless it has one.
@@ -75,11 +67,7 @@ impl Fault {
         };
         let path = parts.next().unwrap_or("").to_owned();
         let message = format!("{before}{message}").replace([OPEN, CLOSE], "");
-        Self {
-            message,
-            at: place,
-            path,
-        }
+        Self { message, at: place, path }
     }
 }
 
@@ -100,11 +88,7 @@ impl serde::de::Error for Fault {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {}",
-            plain(&expected.to_string()),
-            found(unexpected)
-        ))
+        Self::new(format!("expected {}, found {}", plain(&expected.to_string()), found(unexpected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -112,10 +96,7 @@ impl serde::de::Error for Fault {
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::new(format!(
-            "expected {}, found {length} entries",
-            plain(&expected.to_string())
-        ))
+        Self::new(format!("expected {}, found {length} entries", plain(&expected.to_string())))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -182,15 +163,7 @@ mod tests {
 
     #[test]
     fn the_place_survives_being_text() {
-        let fault = Fault::at(
-            Place {
-                line: 12,
-                column: 5,
-                length: 7,
-            },
-            "receivers.otlp",
-            "bad thing",
-        );
+        let fault = Fault::at(Place { line: 12, column: 5, length: 7 }, "receivers.otlp", "bad thing");
         assert_eq!(Fault::custom(&fault), fault);
         let wrapped = Fault::custom(format!("while reading: {fault}"));
         assert_eq!(wrapped.at, fault.at);
@@ -202,14 +175,8 @@ mod tests {
 
     #[test]
     fn the_innermost_place_stays() {
-        let inner = Place {
-            line: 3,
-            column: 1,
-            length: 1,
-        };
-        let fault = Fault::new("x")
-            .or_at(Some(inner), "a.b")
-            .or_at(Some(Place::default()), "a");
+        let inner = Place { line: 3, column: 1, length: 1 };
+        let fault = Fault::new("x").or_at(Some(inner), "a.b").or_at(Some(Place::default()), "a");
         assert_eq!((fault.at, fault.path.as_str()), (Some(inner), "a.b"));
     }
 

@@ -60,16 +60,10 @@ pub struct Config {
 /// # Errors
 /// See [`Error`]; [`Error::Invalid`] names everything that is wrong, not only the first.
 pub fn load(path: &Path, registry: &Registry<'_>, environment: &dyn Environment) -> Result<Config, Error> {
-    let read = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let read = |source| Error::Read { path: path.to_owned(), source };
     let bytes = fs::metadata(path).map_err(read)?.len();
     if bytes > MAX_FILE_BYTES {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            bytes,
-        });
+        return Err(Error::TooLarge { path: path.to_owned(), bytes });
     }
     let text = fs::read_to_string(path).map_err(read)?;
     parse(&path.display().to_string(), &text, registry, environment).map_err(Error::Invalid)
@@ -97,30 +91,16 @@ pub fn parse(
         Value::Map(entries) => entries,
         Value::Scalar(scalar) if scalar.is_null() => return Err(whole(node::EMPTY)),
         _ => {
-            return Err(whole(
-                "expected a map with `receivers:`, `exporters:` and `pipelines:`",
-            ));
+            return Err(whole("expected a map with `receivers:`, `exporters:` and `pipelines:`"));
         }
     };
     let sections = sections::split(entries, &mut faults);
-    let receivers = sections::components(
-        "receiver",
-        sections.get("receivers"),
-        registry.receivers,
-        &mut faults,
-    );
-    let processors = sections::components(
-        "processor",
-        sections.get("processors"),
-        registry.processors,
-        &mut faults,
-    );
-    let exporters = sections::components(
-        "exporter",
-        sections.get("exporters"),
-        registry.exporters,
-        &mut faults,
-    );
+    let receivers =
+        sections::components("receiver", sections.get("receivers"), registry.receivers, &mut faults);
+    let processors =
+        sections::components("processor", sections.get("processors"), registry.processors, &mut faults);
+    let exporters =
+        sections::components("exporter", sections.get("exporters"), registry.exporters, &mut faults);
     let declared = [receivers.names(), processors.names(), exporters.names()];
     let pipelines = pipelines::read(sections.get("pipelines"), &declared, &mut faults);
     let settings = Settings {
@@ -134,10 +114,8 @@ pub fn parse(
     if !faults.is_empty() {
         return Err(Problems::new(name, source, &values, faults));
     }
-    let reserved = settings
-        .admin
-        .enabled
-        .then(|| ("admin".to_owned(), Claim::Tcp(settings.admin.endpoint.clone())));
+    let reserved =
+        settings.admin.enabled.then(|| ("admin".to_owned(), Claim::Tcp(settings.admin.endpoint.clone())));
     let graph = GraphSpec {
         budget_bytes: usize::try_from(settings.limits.memory.0).unwrap_or(usize::MAX),
         reserved: reserved.into_iter().collect(),
@@ -147,18 +125,8 @@ pub fn parse(
         pipelines,
     };
     let places = places(entries);
-    let origin = Origin {
-        file: name.to_owned(),
-        source: source.to_owned(),
-        places,
-        values,
-        root,
-    };
-    Ok(Config {
-        graph,
-        settings,
-        origin,
-    })
+    let origin = Origin { file: name.to_owned(), source: source.to_owned(), places, values, root };
+    Ok(Config { graph, settings, origin })
 }
 
 /// Leaves out what is only the echo of a placeholder without a value: the field then holds `${PORT}`, which is no number.
@@ -166,9 +134,7 @@ fn without_echoes(faults: Vec<Fault>, unexpanded: &[Place]) -> Vec<Fault> {
     let first = unexpanded.len();
     let echo = |fault: &Fault| {
         fault.at.is_some_and(|at| {
-            unexpanded
-                .iter()
-                .any(|place| place.line == at.line && at.column <= place.column)
+            unexpanded.iter().any(|place| place.line == at.line && at.column <= place.column)
         })
     };
     faults
@@ -185,11 +151,7 @@ fn places(sections: &[(Key, Node)]) -> HashMap<String, Place> {
     for (section, node) in sections {
         places.insert(section.text.clone(), section.at);
         if let Value::Map(entries) = &node.value {
-            places.extend(
-                entries
-                    .iter()
-                    .map(|(key, _)| (format!("{}.{}", section.text, key.text), key.at)),
-            );
+            places.extend(entries.iter().map(|(key, _)| (format!("{}.{}", section.text, key.text), key.at)));
         }
     }
     places

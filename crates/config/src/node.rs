@@ -100,11 +100,8 @@ pub(crate) fn read(source: &str) -> Result<Node, Fault> {
 /// A fault of the YAML itself.
 fn syntax(error: &serde_saphyr::Error) -> Fault {
     let error = error.without_snippet();
-    let at = error.location().map(|l| Place {
-        line: narrow(l.line()),
-        column: narrow(l.column()),
-        length: 1,
-    });
+    let at =
+        error.location().map(|l| Place { line: narrow(l.line()), column: narrow(l.column()), length: 1 });
     let message = match error {
         serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
             format!(
@@ -115,10 +112,7 @@ fn syntax(error: &serde_saphyr::Error) -> Fault {
             "a second document (`---`) begins here; one file holds one configuration".to_owned()
         }
         serde_saphyr::Error::Eof { .. } => EMPTY.to_owned(),
-        other => format!(
-            "not valid YAML: {}",
-            serde_saphyr::DefaultMessageFormatter.format_message(other)
-        ),
+        other => format!("not valid YAML: {}", serde_saphyr::DefaultMessageFormatter.format_message(other)),
     };
     Fault::new(message).or_at(at, "")
 }
@@ -142,53 +136,30 @@ fn locate(raw: Spanned<Raw>, source: &str, key: Option<Place>) -> Node {
         Raw::Text(text) => {
             let bare = !slice.trim_start().starts_with(['"', '\'', '|', '>', '!', '&'])
                 && !follows_block_mark(&raw.defined, source);
-            Node {
-                value: Value::Scalar(Scalar {
-                    text,
-                    bare,
-                    written: None,
-                }),
-                at: own,
-            }
+            Node { value: Value::Scalar(Scalar { text, bare, written: None }), at: own }
         }
         Raw::Bare => {
             let text = bare_text(slice);
             let at = if text.is_empty() { key.unwrap_or(own) } else { own };
-            Node {
-                value: Value::Scalar(Scalar {
-                    text: text.to_owned(),
-                    bare: true,
-                    written: None,
-                }),
-                at,
-            }
+            Node { value: Value::Scalar(Scalar { text: text.to_owned(), bare: true, written: None }), at }
         }
         Raw::List(items) => {
             let items = items.into_iter().map(|item| locate(item, source, None)).collect();
-            Node {
-                value: Value::List(items),
-                at: key.unwrap_or(own),
-            }
+            Node { value: Value::List(items), at: key.unwrap_or(own) }
         }
         Raw::Map(entries) => {
             let entries = entries.into_iter().map(|(key, value)| {
                 let (at, _) = extent(&key, source);
                 (Key { text: key.value, at }, locate(value, source, Some(at)))
             });
-            Node {
-                value: Value::Map(entries.collect()),
-                at: key.unwrap_or(own),
-            }
+            Node { value: Value::Map(entries.collect()), at: key.unwrap_or(own) }
         }
     }
 }
 
 /// Whether a text is a block (`|` or `>`): its span begins after the mark.
 fn follows_block_mark(defined: &serde_saphyr::Location, source: &str) -> bool {
-    let start = defined
-        .span()
-        .byte_offset()
-        .and_then(|start| usize::try_from(start).ok());
+    let start = defined.span().byte_offset().and_then(|start| usize::try_from(start).ok());
     let before = start.and_then(|start| source.get(..start)).unwrap_or("");
     let mark = before.split_whitespace().next_back().unwrap_or("");
     mark.starts_with(['|', '>']) && mark[1..].chars().all(|c| c.is_ascii_digit() || "+-".contains(c))
@@ -197,29 +168,19 @@ fn follows_block_mark(defined: &serde_saphyr::Location, source: &str) -> bool {
 /// The text of a number, a truth value or nothing, without an anchor or a tag before it.
 fn bare_text(slice: &str) -> &str {
     let text = slice.trim();
-    if text.starts_with(['&', '!']) {
-        text.split_whitespace().last().unwrap_or("")
-    } else {
-        text
-    }
+    if text.starts_with(['&', '!']) { text.split_whitespace().last().unwrap_or("") } else { text }
 }
 
 /// Where a value stands, and the text between its ends. An alias stands where it is used; its text is where it was defined.
 fn extent<'s, T>(spanned: &Spanned<T>, source: &'s str) -> (Place, &'s str) {
     let defined = spanned.defined.span();
-    let slice = defined
-        .byte_offset()
-        .zip(defined.byte_len())
-        .and_then(|(start, length)| {
-            let start = usize::try_from(start).ok()?;
-            source.get(start..start.checked_add(usize::try_from(length).ok()?)?)
-        });
+    let slice = defined.byte_offset().zip(defined.byte_len()).and_then(|(start, length)| {
+        let start = usize::try_from(start).ok()?;
+        source.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+    });
     let slice = slice.unwrap_or("");
     let used = spanned.referenced;
-    let length = slice
-        .lines()
-        .next()
-        .map_or(0, |line| line.trim_end().chars().count());
+    let length = slice.lines().next().map_or(0, |line| line.trim_end().chars().count());
     let place = Place {
         line: narrow(used.line()),
         column: narrow(used.column()),
@@ -322,10 +283,8 @@ mod tests {
     fn scalars_keep_their_text() {
         let node =
             read("a: 007\nb: 1.10\nc: \"12\"\nd: ${X:-4}\ne:\nf: |\n  block\ng: null\nh: 0x1F\n").unwrap();
-        let texts: Vec<_> = map(&node)
-            .iter()
-            .map(|(_, value)| (scalar(value).text.as_str(), scalar(value).bare))
-            .collect();
+        let texts: Vec<_> =
+            map(&node).iter().map(|(_, value)| (scalar(value).text.as_str(), scalar(value).bare)).collect();
         assert_eq!(
             texts,
             [
@@ -347,11 +306,7 @@ mod tests {
         let top = &map(&node)[0];
         assert_eq!((top.0.at.line, top.0.at.column, top.0.at.length), (1, 1, 3));
         let inner = &map(&top.1)[0];
-        assert_eq!(
-            (inner.1.at.line, inner.1.at.column),
-            (2, 3),
-            "a map stands at its key"
-        );
+        assert_eq!((inner.1.at.line, inner.1.at.column), (2, 3), "a map stands at its key");
         let port = &map(&inner.1)[0].1;
         assert_eq!((port.at.line, port.at.column, port.at.length), (3, 11, 4));
         assert_eq!(map(&top.1)[1].1.at.line, 4, "nothing stands at its key");

@@ -53,11 +53,7 @@ impl Origin {
             cause = inner.source();
         }
         let at = path.as_ref().and_then(|path| self.places.get(path)).copied();
-        let fault = Fault {
-            message,
-            at,
-            path: String::new(),
-        };
+        let fault = Fault { message, at, path: String::new() };
         Problems::new(&self.file, &self.source, &self.values.secrets(), vec![fault])
     }
 

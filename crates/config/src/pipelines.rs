@@ -45,9 +45,7 @@ pub(crate) fn read(
     faults: &mut Vec<Fault>,
 ) -> Vec<PipelineSpec> {
     let Some((section_key, node)) = section else {
-        faults.push(Fault::new(format!(
-            "the section `pipelines:` is missing; {EXAMPLE}"
-        )));
+        faults.push(Fault::new(format!("the section `pipelines:` is missing; {EXAMPLE}")));
         return Vec::new();
     };
     let entries = match &node.value {
@@ -61,26 +59,15 @@ pub(crate) fn read(
             return Vec::new();
         }
         _ => {
-            faults.push(Fault::at(
-                section_key.at,
-                "",
-                format!("there is no pipeline; {EXAMPLE}"),
-            ));
+            faults.push(Fault::at(section_key.at, "", format!("there is no pipeline; {EXAMPLE}")));
             return Vec::new();
         }
     };
     if let Some((key, _)) = entries.get(MAX_PIPELINES) {
-        faults.push(Fault::at(
-            key.at,
-            "",
-            format!("more than {MAX_PIPELINES} pipelines"),
-        ));
+        faults.push(Fault::at(key.at, "", format!("more than {MAX_PIPELINES} pipelines")));
         return Vec::new();
     }
-    entries
-        .iter()
-        .map(|(key, node)| pipeline(key, node, declared, faults))
-        .collect()
+    entries.iter().map(|(key, node)| pipeline(key, node, declared, faults)).collect()
 }
 
 fn pipeline(key: &Key, node: &Node, declared: &[Declared<'_>; 3], faults: &mut Vec<Fault>) -> PipelineSpec {
@@ -118,30 +105,15 @@ fn pipeline(key: &Key, node: &Node, declared: &[Declared<'_>; 3], faults: &mut V
             }
         }
         _ => {
-            faults.push(Fault::at(
-                key.at,
-                path.clone(),
-                format!("a pipeline is a map; {EXAMPLE}"),
-            ));
-            return PipelineSpec {
-                name: key.text.clone(),
-                ..PipelineSpec::default()
-            };
+            faults.push(Fault::at(key.at, path.clone(), format!("a pipeline is a map; {EXAMPLE}")));
+            return PipelineSpec { name: key.text.clone(), ..PipelineSpec::default() };
         }
     }
     for part in ["receivers", "exporters"] {
         // An empty list is a fault as well; a list whose entries are wrong has been reported.
         if lists.get(part).is_none_or(|(_, written)| !written) {
-            let use_of = if part == "receivers" {
-                "nothing would come in"
-            } else {
-                "nothing would go out"
-            };
-            faults.push(Fault::at(
-                key.at,
-                path.clone(),
-                format!("the pipeline names no {part}; {use_of}"),
-            ));
+            let use_of = if part == "receivers" { "nothing would come in" } else { "nothing would go out" };
+            faults.push(Fault::at(key.at, path.clone(), format!("the pipeline names no {part}; {use_of}")));
         }
     }
     let mut take = |part| lists.remove(part).unwrap_or_default().0;
@@ -185,11 +157,7 @@ fn references(
             continue;
         };
         if !declared[at].keys.contains(&scalar.text.as_str()) {
-            faults.push(Fault::at(
-                item.at,
-                path,
-                unknown_reference(&scalar.text, at, declared),
-            ));
+            faults.push(Fault::at(item.at, path, unknown_reference(&scalar.text, at, declared)));
         } else if !seen.insert(scalar.text.as_str()) {
             let message = format!("`{}` stands twice in {}", scalar.text, part.text);
             faults.push(Fault::at(item.at, path, message));
@@ -219,10 +187,7 @@ fn unknown_reference(name: &str, at: usize, declared: &[Declared<'_>; 3]) -> Str
         );
     }
     if own.keys.is_empty() {
-        return format!(
-            "unknown {} `{name}`; the section `{}s:` defines none",
-            own.kind, own.kind
-        );
+        return format!("unknown {} `{name}`; the section `{}s:` defines none", own.kind, own.kind);
     }
     suggest::unknown(own.kind, name, "defined", &own.keys)
 }

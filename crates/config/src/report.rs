@@ -74,36 +74,18 @@ impl Problems {
     pub(crate) fn new(file: &str, source: &str, values: &Values, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| fault.at);
         faults.dedup();
-        let list = faults
-            .into_iter()
-            .map(|fault| problem(fault, source, values))
-            .collect();
-        Self {
-            file: printable(file),
-            list,
-        }
+        let list = faults.into_iter().map(|fault| problem(fault, source, values)).collect();
+        Self { file: printable(file), list }
     }
 }
 
 fn problem(fault: Fault, source: &str, values: &Values) -> Problem {
     let message = printable(&values.hide(&with_path(&fault.message, &fault.path)));
     let Some(place) = fault.at else {
-        return Problem {
-            line: 0,
-            column: 0,
-            path: fault.path,
-            message,
-            snippet: String::new(),
-        };
+        return Problem { line: 0, column: 0, path: fault.path, message, snippet: String::new() };
     };
     let snippet = snippet(source, place);
-    Problem {
-        line: place.line,
-        column: place.column,
-        path: fault.path,
-        message,
-        snippet,
-    }
+    Problem { line: place.line, column: place.column, path: fault.path, message, snippet }
 }
 
 /// Puts "in receivers.otlp" where the sentence takes a breath: before the first `;`, `(` or `,`, or at its end.
@@ -128,18 +110,10 @@ fn snippet(source: &str, place: Place) -> String {
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
     let (line, masked) = without_secret(line);
-    let shown: String = line
-        .chars()
-        .take(MAX_LINE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let shown: String = line.chars().take(MAX_LINE).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let width = shown.chars().count();
     let before = (place.column.saturating_sub(1) as usize).min(width);
-    let length = if masked {
-        1
-    } else {
-        (place.length.max(1) as usize).min((width - before).max(1))
-    };
+    let length = if masked { 1 } else { (place.length.max(1) as usize).min((width - before).max(1)) };
     let mut out = format!("{margin} |\n{number} | {shown}\n{margin} | ");
     let _ = write!(out, "{}{}", " ".repeat(before), "^".repeat(length));
     out
@@ -150,10 +124,7 @@ fn without_secret(line: &str) -> (String, bool) {
     if let Some((key, value)) = line.split_once(':')
         && expand::names_secret(key)
         && !value.trim().is_empty()
-        && !value
-            .trim_start()
-            .trim_start_matches(['"', '\''])
-            .starts_with("${")
+        && !value.trim_start().trim_start_matches(['"', '\'']).starts_with("${")
     {
         return (format!("{key}: ***"), true);
     }
@@ -162,9 +133,7 @@ fn without_secret(line: &str) -> (String, bool) {
 
 /// A terminal must not be told to do things by a message.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -174,18 +143,9 @@ mod tests {
     #[test]
     fn the_path_stands_where_the_sentence_breathes() {
         let cases = [
-            (
-                "unknown field `a;b`; did you mean `c`?",
-                "unknown field `a;b` in r.o; did you mean `c`?",
-            ),
-            (
-                "unknown value `x` (allowed: y)",
-                "unknown value `x` in r.o (allowed: y)",
-            ),
-            (
-                "expected text, found a list",
-                "expected text in r.o, found a list",
-            ),
+            ("unknown field `a;b`; did you mean `c`?", "unknown field `a;b` in r.o; did you mean `c`?"),
+            ("unknown value `x` (allowed: y)", "unknown value `x` in r.o (allowed: y)"),
+            ("expected text, found a list", "expected text in r.o, found a list"),
             ("broken", "broken in r.o"),
         ];
         for (message, expected) in cases {
@@ -195,11 +155,7 @@ mod tests {
 
     #[test]
     fn literal_secrets_are_masked() {
-        let place = Place {
-            line: 1,
-            column: 3,
-            length: 8,
-        };
+        let place = Place { line: 1, column: 3, length: 8 };
         let text = snippet("  password: hunter2", place);
         assert!(!text.contains("hunter2"), "{text}");
         let text = snippet("  password: ${PW}", place);
@@ -208,14 +164,7 @@ mod tests {
 
     #[test]
     fn marks_stay_in_the_line() {
-        let text = snippet(
-            "ab",
-            Place {
-                line: 1,
-                column: 90,
-                length: 500,
-            },
-        );
+        let text = snippet("ab", Place { line: 1, column: 90, length: 500 });
         assert_eq!(text, "  |\n1 | ab\n  |   ^");
     }
 }

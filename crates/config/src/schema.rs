@@ -20,11 +20,8 @@ pub fn schema(registry: &Registry<'_>) -> Value {
         "Ways in. A key is a type, or `type/name` for a second one.",
         registry.receivers,
     );
-    let processors = section(
-        &mut generator,
-        "Steps between a receiver and the exporters.",
-        registry.processors,
-    );
+    let processors =
+        section(&mut generator, "Steps between a receiver and the exporters.", registry.processors);
     let exporters = section(&mut generator, "Ways out.", registry.exporters);
     let mut properties = json!({
         "receivers": receivers,
@@ -120,10 +117,7 @@ fn allow_placeholders(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(allow_placeholders),
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                if !matches!(
-                    key.as_str(),
-                    "default" | "enum" | "const" | "examples" | "required"
-                ) {
+                if !matches!(key.as_str(), "default" | "enum" | "const" | "examples" | "required") {
                     allow_placeholders(value);
                 }
             }
@@ -135,10 +129,7 @@ fn allow_placeholders(schema: &mut Value) {
                 let description = map.remove("description");
                 let default = map.remove("default");
                 let narrow = Value::Object(std::mem::take(map));
-                map.insert(
-                    "anyOf".to_owned(),
-                    json!([narrow, { "type": "string", "pattern": r"\$\{" }]),
-                );
+                map.insert("anyOf".to_owned(), json!([narrow, { "type": "string", "pattern": r"\$\{" }]));
                 map.extend(description.map(|text| ("description".to_owned(), text)));
                 map.extend(default.map(|value| ("default".to_owned(), value)));
             }

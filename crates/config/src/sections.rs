@@ -17,17 +17,8 @@ use crate::suggest;
 const MAX_COMPONENTS: usize = 1000;
 
 /// The top-level keys, in the order in which people write them.
-pub(crate) const SECTIONS: &[&str] = &[
-    "receivers",
-    "processors",
-    "exporters",
-    "pipelines",
-    "admin",
-    "limits",
-    "log",
-    "runtime",
-    "shutdown",
-];
+pub(crate) const SECTIONS: &[&str] =
+    &["receivers", "processors", "exporters", "pipelines", "admin", "limits", "log", "runtime", "shutdown"];
 
 /// The components of one section that could be read.
 pub(crate) struct Components<C: ?Sized> {
@@ -55,10 +46,7 @@ pub(crate) fn split<'n>(
             None if key.text == "service" || key.text == "extensions" => faults.push(Fault::at(
                 key.at,
                 "",
-                format!(
-                    "there is no section `{}`; pipelines stand at the top, under `pipelines:`",
-                    key.text
-                ),
+                format!("there is no section `{}`; pipelines stand at the top, under `pipelines:`", key.text),
             )),
             None => faults.push(Fault::at(
                 key.at,
@@ -93,28 +81,11 @@ pub(crate) fn components<F: Factory>(
     faults: &mut Vec<Fault>,
 ) -> Components<F::Config> {
     let types = factories.iter().map(Factory::name).collect();
-    let mut components = Components {
-        kind,
-        declared: BTreeMap::new(),
-        read: Vec::new(),
-        types,
-    };
+    let mut components = Components { kind, declared: BTreeMap::new(), read: Vec::new(), types };
     let entries = match section {
         None => return components,
-        Some((
-            _,
-            Node {
-                value: Value::Map(entries),
-                ..
-            },
-        )) => entries,
-        Some((
-            _,
-            Node {
-                value: Value::Scalar(scalar),
-                ..
-            },
-        )) if scalar.is_null() => return components,
+        Some((_, Node { value: Value::Map(entries), .. })) => entries,
+        Some((_, Node { value: Value::Scalar(scalar), .. })) if scalar.is_null() => return components,
         Some((key, _)) => {
             let message = format!(
                 "expected a map of {kind}s, such as `{}:` with its settings below",
@@ -125,11 +96,7 @@ pub(crate) fn components<F: Factory>(
         }
     };
     if let Some((key, _)) = entries.get(MAX_COMPONENTS) {
-        faults.push(Fault::at(
-            key.at,
-            "",
-            format!("more than {MAX_COMPONENTS} {kind}s"),
-        ));
+        faults.push(Fault::at(key.at, "", format!("more than {MAX_COMPONENTS} {kind}s")));
         return components;
     }
     for (key, node) in entries {
@@ -170,20 +137,12 @@ fn component<F: Factory>(
     }
     let path = format!("{kind}s.{}", key.text);
     let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(Cursor::new(node, path.clone()));
-    let config = factory
-        .parse(&mut erased)
-        .map_err(|error| Fault::custom(error).or_at(Some(key.at), &path))?;
-    Ok(ComponentSpec {
-        id: key.text.clone(),
-        signals: factory.signals(),
-        config,
-    })
+    let config =
+        factory.parse(&mut erased).map_err(|error| Fault::custom(error).or_at(Some(key.at), &path))?;
+    Ok(ComponentSpec { id: key.text.clone(), signals: factory.signals(), config })
 }
 
 /// 1 to 64 letters, digits, `_`, `-` or `.`.
 pub(crate) fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }

@@ -19,10 +19,7 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self {
-            endpoint: "127.0.0.1:13133".to_owned(),
-            enabled: true,
-        }
+        Self { endpoint: "127.0.0.1:13133".to_owned(), enabled: true }
     }
 }
 
@@ -37,9 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory: ByteSize(256 << 20),
-        }
+        Self { memory: ByteSize(256 << 20) }
     }
 }
 
@@ -56,10 +51,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
+        Self { level: "info".to_owned(), format: LogFormat::Text }
     }
 }
 
@@ -92,9 +84,7 @@ pub struct Shutdown {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self {
-            deadline: Time(std::time::Duration::from_secs(30)),
-        }
+        Self { deadline: Time(std::time::Duration::from_secs(30)) }
     }
 }
 

@@ -9,10 +9,7 @@ const MAX_LENGTH: usize = 64;
 
 /// The name among `names` that `wrong` was probably meant to be: at most a third of its characters differ.
 pub(crate) fn nearest<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let best = names
-        .into_iter()
-        .map(|name| (distance(wrong, name), name))
-        .min()?;
+    let best = names.into_iter().map(|name| (distance(wrong, name), name)).min()?;
     let longest = wrong.chars().count().max(best.1.chars().count());
     (best.0 <= longest.div_ceil(3)).then_some(best.1)
 }
@@ -63,13 +60,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, edits) in [
-            ("", "", 0),
-            ("otlp", "otpl", 1),
-            ("endpont", "endpoint", 1),
-            ("abc", "", 3),
-            ("A", "a", 0),
-        ] {
+        for (a, b, edits) in
+            [("", "", 0), ("otlp", "otpl", 1), ("endpont", "endpoint", 1), ("abc", "", 3), ("A", "a", 0)]
+        {
             assert_eq!(distance(a, b), edits, "{a} {b}");
         }
     }
@@ -82,9 +75,6 @@ mod tests {
             unknown("field", "endpont", "fields here", &["endpoint", "tls"]),
             "unknown field `endpont`; did you mean `endpoint`? (fields here: endpoint, tls)"
         );
-        assert_eq!(
-            unknown("value", "zzz", "allowed", &["on"]),
-            "unknown value `zzz` (allowed: on)"
-        );
+        assert_eq!(unknown("value", "zzz", "allowed", &["on"]), "unknown value `zzz` (allowed: on)");
     }
 }

@@ -29,20 +29,11 @@ const TIMES: &[(&str, f64)] = &[("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 36
 /// Splits `1.5GiB` into its number and its unit, and multiplies. `None` where either is not known or the result is negative.
 fn measure(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.trim();
-    let factor = units
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-        .map(|(_, factor)| *factor)?;
-    number
-        .parse::<f64>()
-        .ok()
-        .map(|n| n * factor)
-        .filter(|n| n.is_finite())
+    let factor = units.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor)?;
+    number.parse::<f64>().ok().map(|n| n * factor).filter(|n| n.is_finite())
 }
 
 impl ByteSize {
@@ -75,9 +66,7 @@ impl fmt::Display for ByteSize {
 impl Time {
     /// Reads `30s`; `None` if it is no time. A number without a unit is refused: seconds or milliseconds is anybody's guess.
     pub fn parse(text: &str) -> Option<Self> {
-        measure(text, TIMES)
-            .filter(|s| *s < 1e9)
-            .map(|seconds| Self(Duration::from_secs_f64(seconds)))
+        measure(text, TIMES).filter(|s| *s < 1e9).map(|seconds| Self(Duration::from_secs_f64(seconds)))
     }
 }
 

@@ -22,11 +22,7 @@ fn receiver(settings: &str) -> String {
 
 #[track_caller]
 fn same(actual: &str, expected: &str) {
-    assert_eq!(
-        actual.trim_end(),
-        expected.trim_matches('\n'),
-        "\n--- actual ---\n{actual}\n---"
-    );
+    assert_eq!(actual.trim_end(), expected.trim_matches('\n'), "\n--- actual ---\n{actual}\n---");
 }
 
 #[test]
@@ -50,10 +46,7 @@ x.yaml:4:7: unknown field `endpont` in receivers.otlp.grpc; did you mean `endpoi
 #[test]
 fn unknown_component_type() {
     same(
-        &errors(
-            &GOOD.replace("  file: {", "  fiel: {").replace("[file]", "[fiel]"),
-            &[],
-        ),
+        &errors(&GOOD.replace("  file: {", "  fiel: {").replace("[file]", "[fiel]"), &[]),
         "
 x.yaml:4:3: unknown exporter type `fiel`; did you mean `file`? (there are: file)
   |
@@ -98,10 +91,7 @@ fn missing_and_empty_pipelines() {
         "{text}"
     );
     let text = errors("pipelines:\n", &[]);
-    assert!(
-        text.starts_with("x.yaml:1:1: there is no pipeline; for example"),
-        "{text}"
-    );
+    assert!(text.starts_with("x.yaml:1:1: there is no pipeline; for example"), "{text}");
     same(
         &errors(&GOOD.replace("    exporters: [file]\n", ""), &[]),
         "
@@ -135,14 +125,8 @@ fn wrong_types_say_what_is_expected() {
             "    words: hello\n",
             "x.yaml:3:12: expected a list such as `[a, b]` in receivers.otlp.words, found `hello`",
         ),
-        (
-            "    words: [[a]]\n",
-            "x.yaml:3:13: expected text in receivers.otlp.words[0], found a list",
-        ),
-        (
-            "    on: maybe\n",
-            "x.yaml:3:9: expected `true` or `false` in receivers.otlp.on, found `maybe`",
-        ),
+        ("    words: [[a]]\n", "x.yaml:3:13: expected text in receivers.otlp.words[0], found a list"),
+        ("    on: maybe\n", "x.yaml:3:9: expected `true` or `false` in receivers.otlp.on, found `maybe`"),
         (
             "    ratio: half\n",
             "x.yaml:3:12: expected a number such as `0.5` in receivers.otlp.ratio, found `half`",
@@ -154,10 +138,7 @@ fn wrong_types_say_what_is_expected() {
     ];
     for (settings, expected) in cases {
         let text = errors(&receiver(settings), &[]);
-        assert!(
-            text.starts_with(expected),
-            "{settings}\nexpected {expected}\ngot      {text}"
-        );
+        assert!(text.starts_with(expected), "{settings}\nexpected {expected}\ngot      {text}");
     }
 }
 
@@ -181,18 +162,11 @@ fn duplicate_keys_and_broken_yaml() {
         "{text}"
     );
     let text = errors("receivers: [\n", &[]);
-    assert!(
-        text.starts_with("x.yaml:") && text.contains("not valid YAML"),
-        "{text}"
-    );
+    assert!(text.starts_with("x.yaml:") && text.contains("not valid YAML"), "{text}");
     let text = errors("receivers:\n\totlp:\n", &[]);
     assert!(text.contains("x.yaml:2:"), "{text}");
     assert!(errors("", &[]).contains("empty"), "{}", errors("", &[]));
-    assert!(
-        errors("--- 1\n--- 2\n", &[]).contains("second document"),
-        "{}",
-        errors("--- 1\n--- 2\n", &[])
-    );
+    assert!(errors("--- 1\n--- 2\n", &[]).contains("second document"), "{}", errors("--- 1\n--- 2\n", &[]));
     assert!(errors("- a\n", &[]).contains("expected a map with `receivers:`"));
 }
 
@@ -204,10 +178,7 @@ fn unknown_sections() {
         "{text}"
     );
     let text = errors(&format!("{GOOD}service:\n  pipelines: {{}}\n"), &[]);
-    assert!(
-        text.contains("there is no section `service`; pipelines stand at the top"),
-        "{text}"
-    );
+    assert!(text.contains("there is no section `service`; pipelines stand at the top"), "{text}");
 }
 
 #[test]
@@ -238,9 +209,8 @@ fn settings_are_read_and_checked() {
 
 #[test]
 fn all_faults_are_shown_in_the_order_of_the_file() {
-    let text = receiver("    on: 1\n")
-        .replace("{ path: out.jsonl }", "{ paht: x }")
-        .replace("[file]", "[fill]");
+    let text =
+        receiver("    on: 1\n").replace("{ path: out.jsonl }", "{ paht: x }").replace("[file]", "[fill]");
     let problems = match parse(&text, &[]) {
         Err(problems) => problems,
         Ok(_) => panic!("no error"),
@@ -252,24 +222,12 @@ fn all_faults_are_shown_in_the_order_of_the_file() {
 #[test]
 fn names_and_repeats() {
     let text = errors(&GOOD.replace("otlp", "otlp/a b"), &[]);
-    assert!(
-        text.contains("`otlp/a b` is no good name for a receiver"),
-        "{text}"
-    );
+    assert!(text.contains("`otlp/a b` is no good name for a receiver"), "{text}");
     let text = errors(&GOOD.replace("[otlp]", "[otlp, otlp]"), &[]);
-    assert!(
-        text.contains("`otlp` stands twice in receivers in pipelines.main"),
-        "{text}"
-    );
+    assert!(text.contains("`otlp` stands twice in receivers in pipelines.main"), "{text}");
     let text = errors(&GOOD.replace("[otlp]", "otlp"), &[]);
-    assert!(
-        text.contains("expected a list of names such as `receivers: [otlp]`"),
-        "{text}"
-    );
-    let text = errors(
-        &GOOD.replace("    receivers: [otlp]", "    recievers: [otlp]"),
-        &[],
-    );
+    assert!(text.contains("expected a list of names such as `receivers: [otlp]`"), "{text}");
+    let text = errors(&GOOD.replace("    receivers: [otlp]", "    recievers: [otlp]"), &[]);
     assert!(
         text.contains("unknown field `recievers` in pipelines.main; did you mean `receivers`?"),
         "{text}"
@@ -294,10 +252,7 @@ fn what_the_engine_finds_has_its_place_too() {
     let config = parse(GOOD, &[]).unwrap_or_else(|e| panic!("{e}"));
     let error = engine::graph::Graph::build(config.graph, true).expect_err("test components are not built");
     let text = config.origin.explain(&error).to_string();
-    assert!(
-        text.starts_with("x.yaml:4:3: exporter file: not built in these tests"),
-        "{text}"
-    );
+    assert!(text.starts_with("x.yaml:4:3: exporter file: not built in these tests"), "{text}");
 }
 
 #[test]

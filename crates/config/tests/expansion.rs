@@ -48,23 +48,9 @@ fn forms() {
 
 #[test]
 fn what_relabel_rules_use_is_left_alone() {
-    for text in [
-        "$1",
-        "$$",
-        "${1}",
-        "${1}:$2",
-        "$name",
-        "a$",
-        "$${1}",
-        "${}",
-        "$",
-        "$1${2}$$3",
-        "^([^$]+)$",
-    ] {
-        assert_eq!(
-            path(&format!("'{text}'"), &[("name", "wrong"), ("1", "wrong")]),
-            text
-        );
+    for text in ["$1", "$$", "${1}", "${1}:$2", "$name", "a$", "$${1}", "${}", "$", "$1${2}$$3", "^([^$]+)$"]
+    {
+        assert_eq!(path(&format!("'{text}'"), &[("name", "wrong"), ("1", "wrong")]), text);
     }
 }
 
@@ -121,17 +107,11 @@ fn odd_forms_are_explained() {
         ("${A-b}", "is not a form that is known"),
         ("${A.b}", "is not a form that is known"),
         ("'${A'", "is never closed by `}`"),
-        (
-            "${file:/none}",
-            "cannot read the file `/none` for `${file:/none}`: no such file",
-        ),
+        ("${file:/none}", "cannot read the file `/none` for `${file:/none}`: no such file"),
         ("${env:}", "is not a form that is known"),
     ] {
         let text = errors(&file(&format!("    path: {written}\n")), &[("A", "x")]);
-        assert!(
-            text.contains(part) && text.starts_with("x.yaml:5:"),
-            "{written}: {text}"
-        );
+        assert!(text.contains(part) && text.starts_with("x.yaml:5:"), "{written}: {text}");
     }
     let deep = format!("{}x{}", "${A:-".repeat(20), "}".repeat(20));
     assert!(errors(&file(&format!("    path: '{deep}'\n")), &[]).contains("nests more than"));
@@ -143,13 +123,8 @@ fn secrets_stay_out_of_messages_and_dumps() {
         let source = file(&format!("    path: a\n    password: {placeholder}\n"));
         let text = errors(&source, &[("file:/pw", "hunter2"), ("PW_PASSWORD", "hunter2")]);
         assert!(!text.contains("hunter2") && text.contains(placeholder), "{text}");
-        let config = parse(
-            &source,
-            &[
-                ("file:/pw", "long-enough-secret"),
-                ("PW_PASSWORD", "long-enough-secret"),
-            ],
-        );
+        let config =
+            parse(&source, &[("file:/pw", "long-enough-secret"), ("PW_PASSWORD", "long-enough-secret")]);
         let config = config.unwrap_or_else(|e| panic!("{e}"));
         assert!(!format!("{:?}", config.origin).contains("long-enough"));
         let hidden = config.origin.hide_secrets("connect long-enough-secret failed");

@@ -54,21 +54,12 @@ impl Budget {
         metrics::gauge!(names::BUDGET_LIMIT_BYTES).set(limit as f64);
         let gauge = metrics::gauge!(names::BUDGET_BYTES);
         gauge.set(0.0);
-        Self {
-            shared: Arc::new(Shared {
-                limit,
-                used: AtomicUsize::new(0),
-                gauge,
-            }),
-        }
+        Self { shared: Arc::new(Shared { limit, used: AtomicUsize::new(0), gauge }) }
     }
 
     /// An empty permit; it costs nothing until it grows.
     pub fn permit(&self) -> Permit {
-        Permit {
-            budget: self.clone(),
-            bytes: 0,
-        }
+        Permit { budget: self.clone(), bytes: 0 }
     }
 
     /// Bytes that permits hold now.
@@ -171,9 +162,7 @@ impl PermitShare {
     }
 
     pub(crate) fn shared(permit: &Arc<Permit>) -> Self {
-        Self::Shared {
-            _permit: Arc::clone(permit),
-        }
+        Self::Shared { _permit: Arc::clone(permit) }
     }
 }
 
@@ -188,14 +177,7 @@ mod tests {
         let mut two = budget.permit();
         one.grow(60).unwrap();
         let full = two.grow(41).unwrap_err();
-        assert_eq!(
-            full,
-            BudgetFull {
-                wanted: 41,
-                used: 60,
-                limit: 100
-            }
-        );
+        assert_eq!(full, BudgetFull { wanted: 41, used: 60, limit: 100 });
         assert!(full.retryable());
         assert_eq!(two.bytes(), 0);
         two.grow(40).unwrap();

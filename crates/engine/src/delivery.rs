@@ -111,12 +111,7 @@ impl Default for QueueSettings {
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        Self {
-            initial_backoff_ms: 100,
-            max_backoff_ms: 30_000,
-            max_elapsed_ms: None,
-            timeout_ms: 10_000,
-        }
+        Self { initial_backoff_ms: 100, max_backoff_ms: 30_000, max_elapsed_ms: None, timeout_ms: 10_000 }
     }
 }
 
@@ -126,18 +121,8 @@ impl DeliverySettings {
     /// # Errors
     /// The setting that cannot work, and what it may be.
     pub fn check(&self) -> Result<(), BuildError> {
-        let QueueSettings {
-            max_bytes,
-            max_requests,
-            concurrency,
-            ..
-        } = self.queue;
-        let RetrySettings {
-            initial_backoff_ms,
-            max_backoff_ms,
-            timeout_ms,
-            ..
-        } = self.retry;
+        let QueueSettings { max_bytes, max_requests, concurrency, .. } = self.queue;
+        let RetrySettings { initial_backoff_ms, max_backoff_ms, timeout_ms, .. } = self.retry;
         if max_bytes == 0 {
             return Err(BuildError::new(
                 "queue.max_bytes is 0: nothing could ever be sent; 33554432 is the default",
@@ -149,9 +134,7 @@ impl DeliverySettings {
             )));
         }
         if !(1..=256).contains(&concurrency) {
-            return Err(BuildError::new(format!(
-                "queue.concurrency is {concurrency}: it must be 1 to 256"
-            )));
+            return Err(BuildError::new(format!("queue.concurrency is {concurrency}: it must be 1 to 256")));
         }
         if timeout_ms == 0 {
             return Err(BuildError::new(
@@ -172,9 +155,7 @@ impl RetrySettings {
     /// How long to wait after failure number `failures` (the first is 0): exponential with full jitter, `random` choosing the
     /// part, but no less than the destination asked for.
     fn delay(&self, failures: u32, hint: Option<Duration>, random: u64) -> Duration {
-        let doubled = self
-            .initial_backoff_ms
-            .saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX));
+        let doubled = self.initial_backoff_ms.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX));
         let most = u128::from(doubled.min(self.max_backoff_ms)) * 1_000_000;
         let part = (most * u128::from(random)) >> 64;
         let backoff = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
@@ -208,14 +189,7 @@ impl Worker {
     ) -> Self {
         let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
         let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
-        Self {
-            exporter,
-            queue,
-            health,
-            settings,
-            duration,
-            retries,
-        }
+        Self { exporter, queue, health, settings, duration, retries }
     }
 
     /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
@@ -281,11 +255,7 @@ impl Worker {
                     return Ok(exported);
                 }
                 Err(ExportError::Permanent { reason, message }) => {
-                    return Err(GaveUp {
-                        reason,
-                        message,
-                        blame: Blame::Rejected,
-                    });
+                    return Err(GaveUp { reason, message, blame: Blame::Rejected });
                 }
                 Err(ExportError::Retryable { message, retry_after }) => (message, retry_after),
             };
@@ -294,14 +264,9 @@ impl Worker {
             if let Some(most) = retry.max_elapsed_ms
                 && started.elapsed() + delay > Duration::from_millis(most)
             {
-                return Err(GaveUp {
-                    reason: "retries_exhausted",
-                    message,
-                    blame: Blame::Nacked,
-                });
+                return Err(GaveUp { reason: "retries_exhausted", message, blame: Blame::Nacked });
             }
-            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT))
-                .await;
+            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT)).await;
             failures = failures.saturating_add(1);
             self.retries.increment(1);
         }
@@ -339,12 +304,7 @@ impl Worker {
     fn settle(&self, tickets: impl IntoIterator<Item = Ticket>, exported: Exported) {
         let mut rejected = exported.rejected_items;
         if rejected > 0 {
-            self.health.dropped(
-                self.queue.metrics(),
-                rejected,
-                "rejected_by_destination",
-                &exported.message,
-            );
+            self.health.dropped(self.queue.metrics(), rejected, "rejected_by_destination", &exported.message);
         }
         for ticket in tickets {
             // Nobody says whose records they were, and for the sum it does not matter.
@@ -360,12 +320,7 @@ impl Worker {
             self.health.failed(self.queue.metrics(), &gave_up.message);
         }
         for ticket in tickets {
-            self.health.dropped(
-                self.queue.metrics(),
-                ticket.items(),
-                gave_up.reason,
-                &gave_up.message,
-            );
+            self.health.dropped(self.queue.metrics(), ticket.items(), gave_up.reason, &gave_up.message);
             ticket.dropped(gave_up.reason, gave_up.blame);
         }
     }
@@ -377,14 +332,8 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_limit() {
-        let retry = RetrySettings {
-            initial_backoff_ms: 100,
-            max_backoff_ms: 1000,
-            ..Default::default()
-        };
-        let most: Vec<_> = (0..6)
-            .map(|n| retry.delay(n, None, u64::MAX).as_millis())
-            .collect();
+        let retry = RetrySettings { initial_backoff_ms: 100, max_backoff_ms: 1000, ..Default::default() };
+        let most: Vec<_> = (0..6).map(|n| retry.delay(n, None, u64::MAX).as_millis()).collect();
         assert_eq!(most, [99, 199, 399, 799, 999, 999]);
         assert!(retry.delay(200, None, u64::MAX) <= Duration::from_secs(1));
     }
@@ -399,15 +348,9 @@ mod tests {
     #[test]
     fn a_hint_is_honoured_within_reason() {
         let retry = RetrySettings::default();
-        assert_eq!(
-            retry.delay(0, Some(Duration::from_secs(7)), 5),
-            Duration::from_secs(7)
-        );
+        assert_eq!(retry.delay(0, Some(Duration::from_secs(7)), 5), Duration::from_secs(7));
         assert!(retry.delay(9, Some(Duration::from_millis(1)), u64::MAX) > Duration::from_secs(29));
-        assert_eq!(
-            retry.delay(0, Some(Duration::from_secs(1 << 40)), 0),
-            LONGEST_HINT
-        );
+        assert_eq!(retry.delay(0, Some(Duration::from_secs(1 << 40)), 0), LONGEST_HINT);
     }
 
     #[test]

@@ -207,12 +207,7 @@ pub(crate) struct BuiltExporter {
 
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Graph({} receivers, {} exporters)",
-            self.receivers.len(),
-            self.exporters.len()
-        )
+        write!(f, "Graph({} receivers, {} exporters)", self.receivers.len(), self.exporters.len())
     }
 }
 
@@ -236,12 +231,7 @@ impl Graph {
             .map(|planned| build_pipeline(planned, &spec.processors, &exporters, dry_run).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let receivers = build_receivers(spec.receivers, &plan, &pipelines, &budget, dry_run)?;
-        Ok(Self {
-            budget,
-            receivers,
-            exporters,
-            warnings: plan.warnings,
-        })
+        Ok(Self { budget, receivers, exporters, warnings: plan.warnings })
     }
 
     /// What is not wrong but probably not meant: components that no pipeline names, signals that go nowhere.
@@ -256,10 +246,7 @@ impl Graph {
 }
 
 fn check_settings(spec: &GraphSpec, plan: &Plan) -> Result<(), GraphError> {
-    for exporter in spec
-        .exporters
-        .iter()
-        .filter(|exporter| plan.uses(ComponentKind::Exporter, &exporter.id))
+    for exporter in spec.exporters.iter().filter(|exporter| plan.uses(ComponentKind::Exporter, &exporter.id))
     {
         let checked = exporter.config.delivery().check();
         checked.map_err(|source| build_error(ComponentKind::Exporter, &exporter.id, source))?;
@@ -267,9 +254,7 @@ fn check_settings(spec: &GraphSpec, plan: &Plan) -> Result<(), GraphError> {
     let durable =
         |receiver: &&ComponentSpec<dyn AnyReceiverConfig>| receiver.config.ack() == AckMode::Durable;
     match spec.receivers.iter().find(durable) {
-        Some(receiver) => Err(GraphError::NoDiskBuffer {
-            receiver: receiver.id.clone(),
-        }),
+        Some(receiver) => Err(GraphError::NoDiskBuffer { receiver: receiver.id.clone() }),
         None => Ok(()),
     }
 }
@@ -279,21 +264,14 @@ fn build_exporters(
     plan: &Plan,
     dry_run: bool,
 ) -> Result<Vec<BuiltExporter>, GraphError> {
-    let used = specs
-        .into_iter()
-        .filter(|spec| plan.uses(ComponentKind::Exporter, &spec.id));
+    let used = specs.into_iter().filter(|spec| plan.uses(ComponentKind::Exporter, &spec.id));
     used.map(|ComponentSpec { id, config, .. }| {
         let context = context(ComponentKind::Exporter, &id, dry_run);
         let settings = config.delivery();
         let queue = Arc::new(Queue::new(&settings.queue, &context.metrics));
-        let exporter = config
-            .build(&context)
-            .map_err(|source| build_error(ComponentKind::Exporter, &id, source))?;
-        Ok(BuiltExporter {
-            exporter: Arc::from(exporter),
-            queue,
-            settings,
-        })
+        let exporter =
+            config.build(&context).map_err(|source| build_error(ComponentKind::Exporter, &id, source))?;
+        Ok(BuiltExporter { exporter: Arc::from(exporter), queue, settings })
     })
     .collect()
 }
@@ -304,10 +282,7 @@ fn build_pipeline(
     exporters: &[BuiltExporter],
     dry_run: bool,
 ) -> Result<Pipeline, GraphError> {
-    let named = planned
-        .processors
-        .iter()
-        .filter_map(|id| processors.iter().find(|spec| spec.id == *id));
+    let named = planned.processors.iter().filter_map(|id| processors.iter().find(|spec| spec.id == *id));
     let steps = named
         .map(|spec| {
             let context = context(ComponentKind::Processor, &spec.id, dry_run);
@@ -316,23 +291,12 @@ fn build_pipeline(
                 .duplicate()
                 .build(&context)
                 .map_err(|source| build_error(ComponentKind::Processor, &spec.id, source))?;
-            Ok(Step {
-                processor,
-                metrics: context.metrics,
-            })
+            Ok(Step { processor, metrics: context.metrics })
         })
         .collect::<Result<_, _>>()?;
-    let is_outlet = |exporter: &&BuiltExporter| {
-        planned
-            .exporters
-            .iter()
-            .any(|id| id == exporter.queue.metrics().id())
-    };
-    let outlets = exporters
-        .iter()
-        .filter(is_outlet)
-        .map(|exporter| Arc::clone(&exporter.queue))
-        .collect();
+    let is_outlet =
+        |exporter: &&BuiltExporter| planned.exporters.iter().any(|id| id == exporter.queue.metrics().id());
+    let outlets = exporters.iter().filter(is_outlet).map(|exporter| Arc::clone(&exporter.queue)).collect();
     Ok(Pipeline { steps, outlets })
 }
 
@@ -343,9 +307,7 @@ fn build_receivers(
     budget: &Budget,
     dry_run: bool,
 ) -> Result<Vec<BuiltReceiver>, GraphError> {
-    let used = specs
-        .into_iter()
-        .filter(|spec| plan.uses(ComponentKind::Receiver, &spec.id));
+    let used = specs.into_iter().filter(|spec| plan.uses(ComponentKind::Receiver, &spec.id));
     used.map(|ComponentSpec { id, config, .. }| {
         let context = context(ComponentKind::Receiver, &id, dry_run);
         let door = Door {
@@ -354,14 +316,9 @@ fn build_receivers(
             metrics: context.metrics.clone(),
             routes: routes(&id, plan, pipelines),
         };
-        let receiver = config
-            .build(&context)
-            .map_err(|source| build_error(ComponentKind::Receiver, &id, source))?;
-        Ok(BuiltReceiver {
-            receiver,
-            inlet: Inlet::new(door),
-            metrics: context.metrics,
-        })
+        let receiver =
+            config.build(&context).map_err(|source| build_error(ComponentKind::Receiver, &id, source))?;
+        Ok(BuiltReceiver { receiver, inlet: Inlet::new(door), metrics: context.metrics })
     })
     .collect()
 }
@@ -373,35 +330,20 @@ fn routes(receiver: &str, plan: &Plan, pipelines: &[Arc<Pipeline>]) -> Routes {
         if !planned.receivers.iter().any(|id| id == receiver) {
             continue;
         }
-        described.push(format!(
-            "pipeline {} takes {}",
-            planned.name,
-            plan::list(&planned.signals)
-        ));
+        described.push(format!("pipeline {} takes {}", planned.name, plan::list(&planned.signals)));
         for signal in &planned.signals {
             by_signal[*signal as usize].push(Arc::clone(pipeline));
         }
     }
-    Routes {
-        by_signal,
-        description: described.join(", "),
-    }
+    Routes { by_signal, description: described.join(", ") }
 }
 
 fn context(kind: ComponentKind, id: &str, dry_run: bool) -> BuildContext {
-    BuildContext {
-        id: id.to_owned(),
-        metrics: ComponentMetrics::new(kind, id),
-        dry_run,
-    }
+    BuildContext { id: id.to_owned(), metrics: ComponentMetrics::new(kind, id), dry_run }
 }
 
 fn build_error(kind: ComponentKind, id: &str, source: BuildError) -> GraphError {
-    GraphError::Build {
-        kind,
-        id: id.to_owned(),
-        source,
-    }
+    GraphError::Build { kind, id: id.to_owned(), source }
 }
 
 /// The first that stands twice in `ids`.

@@ -120,13 +120,8 @@ impl Health {
         let (kind, component) = (component.kind().name(), component.id());
         {
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            let since = failure
-                .as_ref()
-                .map_or_else(Instant::now, |failure| failure.since);
-            *failure = Some(Failure {
-                since,
-                message: message.to_owned(),
-            });
+            let since = failure.as_ref().map_or_else(Instant::now, |failure| failure.since);
+            *failure = Some(Failure { since, message: message.to_owned() });
         }
         if self.failing.swap(true, Ordering::AcqRel) {
             tracing::debug!(kind, component, "failed again: {message}");
@@ -147,13 +142,7 @@ impl Health {
         }
         let items = self.dropped_items.swap(0, Ordering::Relaxed);
         let (kind, component) = (component.kind().name(), component.id());
-        tracing::warn!(
-            kind,
-            component,
-            items,
-            reason,
-            "dropped records since the last such line: {message}"
-        );
+        tracing::warn!(kind, component, items, reason, "dropped records since the last such line: {message}");
     }
 
     /// It ended as it was told to.
@@ -166,16 +155,9 @@ impl Health {
             && let Some(failure) = &*self.failure.lock().unwrap_or_else(PoisonError::into_inner)
         {
             let since_seconds = failure.since.elapsed().as_secs();
-            return State::Failing {
-                last_error: failure.message.clone(),
-                since_seconds,
-            };
+            return State::Failing { last_error: failure.message.clone(), since_seconds };
         }
-        if self.stopped.load(Ordering::Acquire) {
-            State::Stopped
-        } else {
-            State::Ok
-        }
+        if self.stopped.load(Ordering::Acquire) { State::Stopped } else { State::Ok }
     }
 }
 
@@ -190,13 +172,7 @@ mod tests {
         assert_eq!(health.state(), State::Ok);
         health.failed(&component, "connection refused");
         health.failed(&component, "timed out");
-        assert_eq!(
-            health.state(),
-            State::Failing {
-                last_error: "timed out".to_owned(),
-                since_seconds: 0
-            }
-        );
+        assert_eq!(health.state(), State::Failing { last_error: "timed out".to_owned(), since_seconds: 0 });
         health.succeeded(&component);
         assert_eq!(health.state(), State::Ok);
         health.stopped();
@@ -205,19 +181,11 @@ mod tests {
 
     #[test]
     fn a_status_reads_as_json() {
-        let queue = QueueFill {
-            bytes: 1,
-            limit_bytes: 2,
-            requests: 3,
-            limit_requests: 4,
-        };
+        let queue = QueueFill { bytes: 1, limit_bytes: 2, requests: 3, limit_requests: 4 };
         let status = ComponentStatus {
             kind: ComponentKind::Exporter,
             id: "otlp".to_owned(),
-            state: State::Failing {
-                last_error: "refused".to_owned(),
-                since_seconds: 9,
-            },
+            state: State::Failing { last_error: "refused".to_owned(), since_seconds: 9 },
             queue: Some(queue),
         };
         let json = serde_json::to_value(status).unwrap();

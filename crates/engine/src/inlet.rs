@@ -85,21 +85,11 @@ pub struct Refusal {
 
 impl Refusal {
     fn retry(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            retryable: true,
-            retry_after: Some(RETRY_HINT),
-            reason,
-            message: message.into(),
-        }
+        Self { retryable: true, retry_after: Some(RETRY_HINT), reason, message: message.into() }
     }
 
     fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            retryable: false,
-            retry_after: None,
-            reason,
-            message: message.into(),
-        }
+        Self { retryable: false, retry_after: None, reason, message: message.into() }
     }
 }
 
@@ -210,10 +200,7 @@ impl Inlet {
     fn reserve(&self, request: &Request) -> Result<Slots, Blocked<'_>> {
         let pipelines = self.pipelines(request.signal());
         if pipelines.is_empty() {
-            return Err(Blocked {
-                refusal: self.door.no_pipeline(request.signal()),
-                full: None,
-            });
+            return Err(Blocked { refusal: self.door.no_pipeline(request.signal()), full: None });
         }
         if request.items() == 0 {
             return Ok(Slots::new());
@@ -227,9 +214,7 @@ impl Inlet {
             let freed = full.freed();
             let refusal = match self.reserve(request) {
                 Ok(slots) => return Ok(slots),
-                Err(Blocked {
-                    full: Some(other), ..
-                }) if !std::ptr::eq(other, full) => {
+                Err(Blocked { full: Some(other), .. }) if !std::ptr::eq(other, full) => {
                     full = other;
                     continue;
                 }
@@ -251,9 +236,7 @@ impl Inlet {
         let pipelines = self.pipelines(request.signal());
         door.metrics.accepted(request.signal(), request.items() as u64);
         let results = process(pipelines, request)?;
-        Ok(Entered {
-            waiter: place(door.ack, pipelines, slots, results, permit),
-        })
+        Ok(Entered { waiter: place(door.ack, pipelines, slots, results, permit) })
     }
 }
 
@@ -297,10 +280,7 @@ fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slot
             }
             Err(no_room) if queue.on_full() == OnFull::Refuse => {
                 let full = (*no_room == NoRoom::Full).then_some(&**queue);
-                return Err(Blocked {
-                    refusal: no_room_refusal(queue, bytes, *no_room),
-                    full,
-                });
+                return Err(Blocked { refusal: no_room_refusal(queue, bytes, *no_room), full });
             }
             _ => slots.push(slot),
         }
@@ -321,10 +301,7 @@ fn no_room_refusal(queue: &Queue, bytes: usize, no_room: NoRoom) -> Refusal {
             ),
         );
     }
-    Refusal::retry(
-        "queue_full",
-        format!("the queue of exporter {exporter} is full; send it again later"),
-    )
+    Refusal::retry("queue_full", format!("the queue of exporter {exporter} is full; send it again later"))
 }
 
 fn process(pipelines: &[Arc<Pipeline>], request: Request) -> Result<Results, Refusal> {
@@ -332,11 +309,7 @@ fn process(pipelines: &[Arc<Pipeline>], request: Request) -> Result<Results, Ref
     let mut request = Some(request);
     for (n, pipeline) in pipelines.iter().enumerate() {
         // The last one gets the bytes unshared, so that it may change them in place.
-        let own = if n + 1 == pipelines.len() {
-            request.take()
-        } else {
-            request.clone()
-        };
+        let own = if n + 1 == pipelines.len() { request.take() } else { request.clone() };
         let result = own.map_or(Ok(None), |own| pipeline.process(own))?;
         results.push(result);
     }
@@ -384,10 +357,7 @@ fn place(
     mut permit: Permit,
 ) -> Option<AckWaiter> {
     permit.resize(distinct_bytes(&results));
-    let branches = pipelines
-        .iter()
-        .zip(&results)
-        .filter(|(_, result)| result.is_some());
+    let branches = pipelines.iter().zip(&results).filter(|(_, result)| result.is_some());
     let mut permits = Permits::new(permit, branches.map(|(pipeline, _)| pipeline.outlets.len()).sum());
     let (ack, waiter) = match mode {
         AckMode::Received => (None, None),
@@ -406,11 +376,7 @@ fn place(
             match (slots.next(), own) {
                 (Some(Ok(slot)), Some(own)) => slot.push(own, permits.next(), ack.clone(), entered),
                 (Some(Err(no_room)), Some(own)) => {
-                    let reason = if no_room == NoRoom::TooLarge {
-                        "too_large"
-                    } else {
-                        "queue_full"
-                    };
+                    let reason = if no_room == NoRoom::TooLarge { "too_large" } else { "queue_full" };
                     queue.metrics().dropped(reason, own.items() as u64);
                 }
                 // No record was left: the slot gives its room back.
@@ -428,9 +394,7 @@ fn place(
 /// Bytes of the results, counting those once that pipelines share since neither changed them.
 fn distinct_bytes(results: &Results) -> usize {
     let bytes = |result: &Option<Request>| {
-        result
-            .as_ref()
-            .map_or((std::ptr::null(), 0), |r| (r.bytes().as_ptr(), r.bytes().len()))
+        result.as_ref().map_or((std::ptr::null(), 0), |r| (r.bytes().as_ptr(), r.bytes().len()))
     };
     let counted = results
         .iter()
@@ -447,11 +411,7 @@ enum Permits {
 
 impl Permits {
     fn new(permit: Permit, branches: usize) -> Self {
-        if branches == 1 {
-            Self::Sole(Some(permit))
-        } else {
-            Self::Shared(Arc::new(permit))
-        }
+        if branches == 1 { Self::Sole(Some(permit)) } else { Self::Shared(Arc::new(permit)) }
     }
 
     fn next(&mut self) -> Option<PermitShare> {

@@ -72,23 +72,11 @@ pub fn describe_all() {
     describe_counter!(DROPPED_ITEMS, "Records dropped, by reason.");
     describe_gauge!(QUEUE_ITEMS, "Records in an exporter's queue or in flight.");
     describe_gauge!(QUEUE_REQUESTS, "Requests in an exporter's queue or in flight.");
-    describe_gauge!(
-        QUEUE_BYTES,
-        Unit::Bytes,
-        "Bytes in an exporter's queue or in flight."
-    );
-    describe_gauge!(
-        QUEUE_LIMIT_BYTES,
-        Unit::Bytes,
-        "Most bytes that an exporter's queue takes."
-    );
+    describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes in an exporter's queue or in flight.");
+    describe_gauge!(QUEUE_LIMIT_BYTES, Unit::Bytes, "Most bytes that an exporter's queue takes.");
     describe_gauge!(BUDGET_BYTES, Unit::Bytes, "Bytes of the memory budget in use.");
     describe_gauge!(BUDGET_LIMIT_BYTES, Unit::Bytes, "Memory budget for requests.");
-    describe_histogram!(
-        EXPORT_SECONDS,
-        Unit::Seconds,
-        "Time of one attempt to send to a destination."
-    );
+    describe_histogram!(EXPORT_SECONDS, Unit::Seconds, "Time of one attempt to send to a destination.");
     describe_histogram!(
         DELIVERY_SECONDS,
         Unit::Seconds,
@@ -219,12 +207,7 @@ impl ComponentMetrics {
             Label::new("component", self.shared.id.clone()),
             Label::from_static_parts("kind", self.shared.kind.name()),
         ];
-        own.into_iter()
-            .chain(
-                more.iter()
-                    .map(|(name, value)| Label::new(*name, value.to_string())),
-            )
-            .collect()
+        own.into_iter().chain(more.iter().map(|(name, value)| Label::new(*name, value.to_string()))).collect()
     }
 }
 
@@ -236,10 +219,7 @@ struct PerSignal {
 
 impl PerSignal {
     fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            counters: [const { OnceLock::new() }; 3],
-        }
+        Self { name, counters: [const { OnceLock::new() }; 3] }
     }
 
     fn get(&self, metrics: &ComponentMetrics, signal: Signal) -> &Counter {
@@ -262,10 +242,7 @@ struct Reason {
 
 impl ByReason {
     fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            first: OnceLock::new(),
-        }
+        Self { name, first: OnceLock::new() }
     }
 
     fn add(&self, metrics: &ComponentMetrics, reason: &'static str, n: u64) {
@@ -273,11 +250,7 @@ impl ByReason {
         loop {
             let entry = place.get_or_init(|| {
                 let counter = metrics.counter(self.name, &[("reason", reason)]);
-                Box::new(Reason {
-                    reason,
-                    counter,
-                    next: OnceLock::new(),
-                })
+                Box::new(Reason { reason, counter, next: OnceLock::new() })
             });
             if entry.reason == reason {
                 return entry.counter.increment(n);
@@ -301,14 +274,9 @@ mod tests {
         metrics.dropped("queue_full", 2);
         metrics.delivered(Signal::Logs, 7);
         metrics.refused("budget_full", 0);
-        metrics
-            .counter("floodway_test_total", &[("colour", "red")])
-            .increment(1);
+        metrics.counter("floodway_test_total", &[("colour", "red")]).increment(1);
         let of = |name: &str, label| {
-            counters.value(
-                name,
-                &[("component", "otlp/metrics_test"), ("kind", "exporter"), label],
-            )
+            counters.value(name, &[("component", "otlp/metrics_test"), ("kind", "exporter"), label])
         };
         assert_eq!(of(names::DROPPED_ITEMS, ("reason", "queue_full")), 5);
         assert_eq!(of(names::DROPPED_ITEMS, ("reason", "too_large")), 1);

@@ -54,7 +54,9 @@ pub struct Queue {
 /// Shows the counters from the start: a rate over a counter that appears with its first drop misses that drop.
 fn announce(metrics: &ComponentMetrics) {
     Signal::ALL.iter().for_each(|signal| metrics.delivered(*signal, 0));
-    ["queue_full", "rejected_by_destination", "shutdown"].iter().for_each(|reason| metrics.dropped(reason, 0));
+    ["queue_full", "rejected_by_destination", "shutdown"]
+        .iter()
+        .for_each(|reason| metrics.dropped(reason, 0));
 }
 
 /// What waits of one signal. One lane a signal, so that senders of traces and logs in turn do not keep each other from being
@@ -95,9 +97,7 @@ impl Queue {
             waiting: ArrayQueue::new(settings.max_requests.max(1)),
             put_back: ArrayQueue::new(settings.concurrency.max(1)),
         };
-        metrics
-            .gauge(names::QUEUE_LIMIT_BYTES, &[])
-            .set(settings.max_bytes as f64);
+        metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(settings.max_bytes as f64);
         announce(metrics);
         let books = Books {
             limit_bytes: settings.max_bytes,
@@ -118,11 +118,7 @@ impl Queue {
             latency: metrics.histogram(names::DELIVERY_SECONDS, &[]),
             metrics: metrics.clone(),
         };
-        Self {
-            lanes: [lane(), lane(), lane()],
-            turn: AtomicUsize::new(0),
-            books: Arc::new(books),
-        }
+        Self { lanes: [lane(), lane(), lane()], turn: AtomicUsize::new(0), books: Arc::new(books) }
     }
 
     /// Takes room for one request.
@@ -147,28 +143,17 @@ impl Queue {
         books.gauge_requests.increment(1.0);
         books.gauge_bytes.increment(bytes as f64);
         books.gauge_items.increment(items as f64);
-        let room = Room {
-            books: Arc::clone(books),
-            bytes,
-            items,
-        };
+        let room = Room { books: Arc::clone(books), bytes, items };
         // Looked at after the request was counted: either this sees the queue closed, or the workers, who end when a closed
         // queue counts no requests, see this one.
         if books.closed.load(Ordering::SeqCst) {
             return Err(NoRoom::Closed);
         }
-        Ok(Slot {
-            queue: Arc::clone(self),
-            room,
-        })
+        Ok(Slot { queue: Arc::clone(self), room })
     }
 
     fn no_room(&self) -> NoRoom {
-        if self.books.closed.load(Ordering::SeqCst) {
-            NoRoom::Closed
-        } else {
-            NoRoom::Full
-        }
+        if self.books.closed.load(Ordering::SeqCst) { NoRoom::Closed } else { NoRoom::Full }
     }
 
     /// What a full queue does.
@@ -354,13 +339,7 @@ impl Slot {
         if let Some(ack) = &ack {
             ack.reached(Stage::Queued);
         }
-        let ticket = Ticket {
-            signal: request.signal(),
-            ack,
-            permit,
-            entered,
-            room: Some(self.room),
-        };
+        let ticket = Ticket { signal: request.signal(), ack, permit, entered, room: Some(self.room) };
         self.queue.push(Queued { request, ticket });
     }
 }
@@ -455,10 +434,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let abandoned = self
-            .room
-            .as_ref()
-            .is_some_and(|room| room.books.abandoned.load(Ordering::SeqCst));
+        let abandoned = self.room.as_ref().is_some_and(|room| room.books.abandoned.load(Ordering::SeqCst));
         self.drop_now(if abandoned { "shutdown" } else { "lost" }, Blame::Nacked);
     }
 }
@@ -488,10 +464,7 @@ mod tests {
     fn queue(change: impl FnOnce(&mut QueueSettings)) -> Arc<Queue> {
         let mut settings = QueueSettings::default();
         change(&mut settings);
-        Arc::new(Queue::new(
-            &settings,
-            &ComponentMetrics::new(ComponentKind::Exporter, "queue_test"),
-        ))
+        Arc::new(Queue::new(&settings, &ComponentMetrics::new(ComponentKind::Exporter, "queue_test")))
     }
 
     fn request(signal: Signal, size: usize) -> Request {

@@ -96,46 +96,24 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Start`] names the receiver; those that had started are let go.
     pub async fn start(self) -> Result<Running, GraphError> {
-        let Self {
-            budget,
-            receivers,
-            exporters,
-            ..
-        } = self;
+        let Self { budget, receivers, exporters, .. } = self;
         let (stop, stopping) = Shutdown::new();
         let (abandon, abandoned) = Shutdown::new();
         let mut bound = Vec::with_capacity(receivers.len());
-        for BuiltReceiver {
-            receiver,
-            inlet,
-            metrics,
-        } in receivers
-        {
-            let context = ReceiverContext {
-                inlet,
-                metrics: metrics.clone(),
-                shutdown: stopping.clone(),
-            };
+        for BuiltReceiver { receiver, inlet, metrics } in receivers {
+            let context = ReceiverContext { inlet, metrics: metrics.clone(), shutdown: stopping.clone() };
             let started = receiver.start(context).await;
-            let serving = started.map_err(|source| GraphError::Start {
-                id: metrics.id().to_owned(),
-                source,
-            })?;
+            let serving =
+                started.map_err(|source| GraphError::Start { id: metrics.id().to_owned(), source })?;
             bound.push((metrics, serving));
         }
-        let exporters: Vec<_> = exporters
-            .into_iter()
-            .map(|exporter| spawn_workers(exporter, &abandoned))
-            .collect();
+        let exporters: Vec<_> =
+            exporters.into_iter().map(|exporter| spawn_workers(exporter, &abandoned)).collect();
         let mut watched = Vec::new();
         let mut receivers = Vec::new();
         for (metrics, serving) in bound {
             let health = Arc::new(Health::new());
-            watched.push(Watched {
-                metrics: metrics.clone(),
-                health: Arc::clone(&health),
-                queue: None,
-            });
+            watched.push(Watched { metrics: metrics.clone(), health: Arc::clone(&health), queue: None });
             let id = metrics.id().to_owned();
             let task = tokio::spawn(supervise(serving, metrics, health, stopping.clone()));
             receivers.push(RunningReceiver { id, task });
@@ -145,27 +123,13 @@ impl Graph {
             health: Arc::clone(&exporter.health),
             queue: Some(Arc::clone(&exporter.queue)),
         }));
-        let monitor = Monitor {
-            watched: watched.into(),
-            budget,
-            stop: stopping,
-        };
-        Ok(Running {
-            stop,
-            abandon,
-            receivers,
-            exporters,
-            monitor,
-        })
+        let monitor = Monitor { watched: watched.into(), budget, stop: stopping };
+        Ok(Running { stop, abandon, receivers, exporters, monitor })
     }
 }
 
 fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter {
-    let BuiltExporter {
-        exporter,
-        queue,
-        settings,
-    } = built;
+    let BuiltExporter { exporter, queue, settings } = built;
     let health = Arc::new(Health::new());
     let mut workers = JoinSet::new();
     for _ in 0..settings.queue.concurrency {
@@ -180,12 +144,7 @@ fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter 
             }
         });
     }
-    RunningExporter {
-        exporter,
-        queue,
-        health,
-        workers,
-    }
+    RunningExporter { exporter, queue, health, workers }
 }
 
 /// Runs a receiver to its end, and says so when that comes unasked.
@@ -193,21 +152,15 @@ async fn supervise(serving: Serving, metrics: ComponentMetrics, health: Arc<Heal
     match guard_future(|| serving).await {
         Ok(()) if stopping.is_requested() => health.stopped(),
         Ok(()) => health.failed(&metrics, "it ended by itself; restart the program"),
-        Err(Panicked) => health.failed(
-            &metrics,
-            "it panicked; this is a bug, please report it and restart the program",
-        ),
+        Err(Panicked) => {
+            health.failed(&metrics, "it panicked; this is a bug, please report it and restart the program")
+        }
     }
 }
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Running({} receivers, {} exporters)",
-            self.receivers.len(),
-            self.exporters.len()
-        )
+        write!(f, "Running({} receivers, {} exporters)", self.receivers.len(), self.exporters.len())
     }
 }
 
@@ -241,11 +194,7 @@ impl Running {
             while exporter.workers.join_next().await.is_some() {}
         }
         report.cut_off = self.end_receivers().await;
-        report.dropped_items = self
-            .exporters
-            .iter()
-            .map(|exporter| exporter.queue.abandoned_items())
-            .sum();
+        report.dropped_items = self.exporters.iter().map(|exporter| exporter.queue.abandoned_items()).sum();
         report.not_closed = self.close_exporters().await;
         report.took = started.elapsed();
         report
@@ -254,11 +203,7 @@ impl Running {
     /// Waits until every receiver has ended, at most until `deadline`.
     async fn receivers_ended(&mut self, deadline: Instant) -> bool {
         let mut all = true;
-        for receiver in self
-            .receivers
-            .iter_mut()
-            .filter(|receiver| !receiver.task.is_finished())
-        {
+        for receiver in self.receivers.iter_mut().filter(|receiver| !receiver.task.is_finished()) {
             all &= timeout_at(deadline, &mut receiver.task).await.is_ok();
         }
         all
@@ -273,11 +218,8 @@ impl Running {
 
     async fn end_receivers(&mut self) -> Vec<String> {
         self.receivers_ended(Instant::now() + LAST_WORDS).await;
-        let late: Vec<_> = self
-            .receivers
-            .iter_mut()
-            .filter(|receiver| !receiver.task.is_finished())
-            .collect();
+        let late: Vec<_> =
+            self.receivers.iter_mut().filter(|receiver| !receiver.task.is_finished()).collect();
         let mut cut_off = Vec::with_capacity(late.len());
         for receiver in late {
             receiver.task.abort();
@@ -289,11 +231,8 @@ impl Running {
 
     async fn close_exporters(&self) -> Vec<String> {
         let mut closing = JoinSet::new();
-        let mut open: Vec<_> = self
-            .exporters
-            .iter()
-            .map(|exporter| Some(exporter.queue.metrics().id()))
-            .collect();
+        let mut open: Vec<_> =
+            self.exporters.iter().map(|exporter| Some(exporter.queue.metrics().id())).collect();
         for (n, exporter) in self.exporters.iter().enumerate() {
             let (exporter, health) = (Arc::clone(&exporter.exporter), Arc::clone(&exporter.health));
             closing.spawn(async move {

@@ -32,12 +32,7 @@ impl Shutdown {
     /// A signal and its trigger.
     pub fn new() -> (ShutdownTrigger, Self) {
         let shared = Arc::new(Shared::default());
-        (
-            ShutdownTrigger {
-                shared: Arc::clone(&shared),
-            },
-            Self { shared },
-        )
+        (ShutdownTrigger { shared: Arc::clone(&shared) }, Self { shared })
     }
 
     /// True from the moment that the shutdown was requested.
@@ -64,9 +59,7 @@ impl ShutdownTrigger {
 
     /// A signal that hears this trigger.
     pub fn signal(&self) -> Shutdown {
-        Shutdown {
-            shared: Arc::clone(&self.shared),
-        }
+        Shutdown { shared: Arc::clone(&self.shared) }
     }
 }
 

@@ -32,36 +32,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An inlet that collects what is sent to it. With `ack: delivered` it must be made within a tokio runtime.
 pub fn inlet(ack: AckMode, signals: &[Signal]) -> (Inlet, Collected) {
-    Setup {
-        ack,
-        signals: signals.to_vec(),
-        ..Setup::default()
-    }
-    .inlet()
+    Setup { ack, signals: signals.to_vec(), ..Setup::default() }.inlet()
 }
 
 /// What a component is given when it is built.
 pub fn build_context(kind: ComponentKind, id: &str) -> BuildContext {
     let _ = counters();
-    BuildContext {
-        id: id.to_owned(),
-        metrics: ComponentMetrics::new(kind, id),
-        dry_run: false,
-    }
+    BuildContext { id: id.to_owned(), metrics: ComponentMetrics::new(kind, id), dry_run: false }
 }
 
 /// What a receiver is given when it starts, and what ends it.
 pub fn receiver_context(id: &str, inlet: Inlet) -> (ReceiverContext, ShutdownTrigger) {
     let (trigger, shutdown) = Shutdown::new();
     let metrics = build_context(ComponentKind::Receiver, id).metrics;
-    (
-        ReceiverContext {
-            inlet,
-            metrics,
-            shutdown,
-        },
-        trigger,
-    )
+    (ReceiverContext { inlet, metrics, shutdown }, trigger)
 }
 
 /// What to make an inlet of; change what matters to the test.
@@ -104,34 +88,16 @@ impl Setup {
             metrics: ComponentMetrics::new(ComponentKind::Processor, id),
         };
         let steps = self.processors.into_iter().map(step).collect();
-        let pipeline = Arc::new(Pipeline {
-            steps,
-            outlets: vec![Arc::clone(&queue)],
-        });
-        let mut routes = Routes {
-            description: "pipeline test".to_owned(),
-            ..Routes::default()
-        };
+        let pipeline = Arc::new(Pipeline { steps, outlets: vec![Arc::clone(&queue)] });
+        let mut routes = Routes { description: "pipeline test".to_owned(), ..Routes::default() };
         for signal in self.signals {
             routes.by_signal[signal as usize].push(Arc::clone(&pipeline));
         }
         let budget = Budget::new(self.budget_bytes);
         let metrics = ComponentMetrics::new(ComponentKind::Receiver, self.receiver);
-        let inlet = Inlet::new(Door {
-            ack: self.ack,
-            budget: budget.clone(),
-            metrics,
-            routes,
-        });
-        let state = State {
-            requests: Vec::new(),
-            answer: Answer::Deliver,
-        };
-        let collected = Collected {
-            queue,
-            budget,
-            state: Arc::new(Mutex::new(state)),
-        };
+        let inlet = Inlet::new(Door { ack: self.ack, budget: budget.clone(), metrics, routes });
+        let state = State { requests: Vec::new(), answer: Answer::Deliver };
+        let collected = Collected { queue, budget, state: Arc::new(Mutex::new(state)) };
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::spawn(collected.clone().serve());
         }
@@ -222,14 +188,12 @@ impl Collected {
         while self.queue.fill(&mut batch, 0) {
             let requests = batch.requests.drain(..);
             match state.answer {
-                Answer::Reject => batch
-                    .tickets
-                    .drain(..)
-                    .for_each(|ticket| ticket.dropped("test", Blame::Rejected)),
-                Answer::Nack => batch
-                    .tickets
-                    .drain(..)
-                    .for_each(|ticket| ticket.dropped("test", Blame::Nacked)),
+                Answer::Reject => {
+                    batch.tickets.drain(..).for_each(|ticket| ticket.dropped("test", Blame::Rejected))
+                }
+                Answer::Nack => {
+                    batch.tickets.drain(..).for_each(|ticket| ticket.dropped("test", Blame::Nacked))
+                }
                 Answer::Deliver | Answer::Hold => {
                     state.requests.extend(requests);
                     batch.tickets.drain(..).for_each(|ticket| ticket.delivered(0));
@@ -251,9 +215,7 @@ mod tests {
 
     fn request() -> Request {
         let mut writer = Writer::new();
-        writer.message(1, |resource| {
-            resource.message(2, |scope| scope.message(2, |_| {}))
-        });
+        writer.message(1, |resource| resource.message(2, |scope| scope.message(2, |_| {})));
         Request::receive(Signal::Logs, writer.finish()).unwrap().0
     }
 
@@ -287,21 +249,11 @@ mod tests {
 
     #[test]
     fn it_needs_no_runtime_where_nothing_waits() {
-        let queue = QueueSettings {
-            max_requests: 1,
-            ..QueueSettings::default()
-        };
-        let (inlet, collected) = Setup {
-            queue,
-            ..Setup::default()
-        }
-        .inlet();
+        let queue = QueueSettings { max_requests: 1, ..QueueSettings::default() };
+        let (inlet, collected) = Setup { queue, ..Setup::default() }.inlet();
         collected.answer(Answer::Hold);
         assert!(inlet.enter(request(), inlet.permit()).unwrap().is_settled());
-        assert_eq!(
-            inlet.enter(request(), inlet.permit()).unwrap_err().reason,
-            "queue_full"
-        );
+        assert_eq!(inlet.enter(request(), inlet.permit()).unwrap_err().reason, "queue_full");
         collected.answer(Answer::Deliver);
         assert_eq!(collected.items(), 1);
     }

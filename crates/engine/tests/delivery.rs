@@ -21,27 +21,11 @@ async fn received_is_answered_from_the_queue() {
     let (source, destination) = (Source::new(AckMode::Received), Destination::taking().hold());
     let running = line("received", &source, &destination).await;
     source.send(logs(3, "a")).await.unwrap();
-    assert_eq!(
-        books("received"),
-        Books {
-            accepted: 3,
-            delivered: 0,
-            dropped: 0,
-            buffered: 3
-        }
-    );
+    assert_eq!(books("received"), Books { accepted: 3, delivered: 0, dropped: 0, buffered: 3 });
     assert!(running.status().budget_used_bytes > 0);
     destination.release();
     until(|| books("received").delivered == 3).await;
-    assert_eq!(
-        books("received"),
-        Books {
-            accepted: 3,
-            delivered: 3,
-            dropped: 0,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("received"), Books { accepted: 3, delivered: 3, dropped: 0, buffered: 0 });
     assert_eq!(running.status().budget_used_bytes, 0);
     assert!(running.stop(SOON).await.is_clean());
     assert_eq!(destination.shutdowns(), 1);
@@ -51,10 +35,7 @@ async fn received_is_answered_from_the_queue() {
 async fn delivered_waits_for_every_exporter() {
     let source = Source::new(AckMode::Delivered);
     let (fast, slow) = (Destination::taking(), Destination::taking().hold());
-    let rig = Rig::new()
-        .receiver("both", &source)
-        .exporter("fast", &fast)
-        .exporter("slow", &slow);
+    let rig = Rig::new().receiver("both", &source).exporter("fast", &fast).exporter("slow", &slow);
     let running = rig.pipeline("main", "both", "", "fast slow").start().await;
     let sender = source.clone();
     let sent = tokio::spawn(async move { sender.send(logs(1, "a")).await });
@@ -68,20 +49,13 @@ async fn delivered_waits_for_every_exporter() {
 
 #[tokio::test]
 async fn a_refusal_for_good_reaches_the_sender() {
-    let (source, destination) = (
-        Source::new(AckMode::Delivered),
-        Destination::scripted(|_| Reply::Refuse),
-    );
+    let (source, destination) = (Source::new(AckMode::Delivered), Destination::scripted(|_| Reply::Refuse));
     let running = line("refused", &source, &destination).await;
     let refusal = source.send(logs(2, "a")).await.unwrap_err();
     assert!(!refusal.retryable);
     assert_eq!(refusal.reason, "rejected");
     assert_eq!(dropped("refused", "bad_request"), 2);
-    assert_eq!(
-        destination.calls().len(),
-        1,
-        "a lone request is not worth a second try"
-    );
+    assert_eq!(destination.calls().len(), 1, "a lone request is not worth a second try");
     assert_eq!(running.status().budget_used_bytes, 0);
     let exporter = running.status().components.pop().unwrap();
     assert!(matches!(exporter.state, State::Failing { .. }), "{exporter:?}");
@@ -92,10 +66,7 @@ async fn a_full_queue_refuses_and_no_other_queue_gets_the_request() {
     let source = Source::new(AckMode::Received);
     let free = Destination::taking();
     let full = Destination::taking().hold().with(|s| s.queue.max_requests = 2);
-    let rig = Rig::new()
-        .receiver("fan", &source)
-        .exporter("free", &free)
-        .exporter("full", &full);
+    let rig = Rig::new().receiver("fan", &source).exporter("free", &free).exporter("full", &full);
     let running = rig.pipeline("main", "fan", "", "free full").start().await;
     source.send(logs(1, "a")).await.unwrap();
     source.send(logs(1, "b")).await.unwrap();
@@ -109,23 +80,10 @@ async fn a_full_queue_refuses_and_no_other_queue_gets_the_request() {
     running.stop(SOON).await;
     let mut names: Vec<_> = free.calls().iter().flatten().map(name_of).collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["a", "b", "c"],
-        "the refused request must not have gone in"
-    );
-    assert_eq!(
-        (
-            books("fan").accepted,
-            books("free").delivered,
-            books("full").delivered
-        ),
-        (3, 3, 3)
-    );
-    let refused = counters().value(
-        "floodway_refused_items_total",
-        &[("component", "fan"), ("reason", "queue_full")],
-    );
+    assert_eq!(names, ["a", "b", "c"], "the refused request must not have gone in");
+    assert_eq!((books("fan").accepted, books("free").delivered, books("full").delivered), (3, 3, 3));
+    let refused =
+        counters().value("floodway_refused_items_total", &[("component", "fan"), ("reason", "queue_full")]);
     assert_eq!(refused, 1);
 }
 
@@ -133,9 +91,7 @@ async fn a_full_queue_refuses_and_no_other_queue_gets_the_request() {
 async fn the_queue_is_bounded_by_bytes_too() {
     let source = Source::new(AckMode::Received);
     let size = logs(10, "a").bytes().len();
-    let destination = Destination::taking()
-        .hold()
-        .with(|s| s.queue.max_bytes = size * 2);
+    let destination = Destination::taking().hold().with(|s| s.queue.max_bytes = size * 2);
     let running = line("bytes", &source, &destination).await;
     source.send(logs(10, "a")).await.unwrap();
     source.send(logs(10, "b")).await.unwrap();
@@ -155,10 +111,7 @@ async fn a_queue_may_drop_instead_and_counts_it() {
         s.queue.max_requests = 1;
         s.queue.on_full = OnFull::Drop;
     });
-    let rig = Rig::new()
-        .receiver("dropping", &source)
-        .exporter("keeps", &keeps)
-        .exporter("drops", &drops);
+    let rig = Rig::new().receiver("dropping", &source).exporter("keeps", &keeps).exporter("drops", &drops);
     let running = rig.pipeline("main", "dropping", "", "keeps drops").start().await;
     for n in 0..3 {
         source.send(logs(5, &format!("n{n}"))).await.unwrap();
@@ -167,23 +120,13 @@ async fn a_queue_may_drop_instead_and_counts_it() {
     drops.release();
     running.stop(SOON).await;
     assert_eq!(books("keeps").delivered, 15);
-    assert_eq!(
-        books("drops"),
-        Books {
-            accepted: 0,
-            delivered: 5,
-            dropped: 10,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("drops"), Books { accepted: 0, delivered: 5, dropped: 10, buffered: 0 });
 }
 
 #[tokio::test]
 async fn over_the_budget_is_a_hint_to_come_again() {
     let (source, destination) = (Source::new(AckMode::Received), Destination::taking().hold());
-    let mut rig = Rig::new()
-        .receiver("budget", &source)
-        .exporter("budget", &destination);
+    let mut rig = Rig::new().receiver("budget", &source).exporter("budget", &destination);
     rig.spec.budget_bytes = logs(10, "a").bytes().len() + 5;
     let running = rig.pipeline("main", "budget", "", "budget").start().await;
     source.send(logs(10, "a")).await.unwrap();
@@ -213,14 +156,8 @@ async fn retries_with_backoff_until_taken() {
         started.elapsed()
     );
     assert_eq!(destination.calls().len(), 5);
-    assert_eq!(
-        counters().value("floodway_export_retries_total", &[("component", "backoff")]),
-        4
-    );
-    assert_eq!(
-        counters().value("floodway_export_duration_seconds", &[("component", "backoff")]),
-        5
-    );
+    assert_eq!(counters().value("floodway_export_retries_total", &[("component", "backoff")]), 4);
+    assert_eq!(counters().value("floodway_export_duration_seconds", &[("component", "backoff")]), 5);
     assert_eq!(running.status().components.pop().unwrap().state, State::Ok);
 }
 
@@ -228,21 +165,13 @@ async fn retries_with_backoff_until_taken() {
 async fn the_destinations_hint_is_honoured() {
     let mut first = true;
     let destination = Destination::scripted(move |_| {
-        if std::mem::take(&mut first) {
-            Reply::RetryAfter(Duration::from_secs(40))
-        } else {
-            Reply::Take
-        }
+        if std::mem::take(&mut first) { Reply::RetryAfter(Duration::from_secs(40)) } else { Reply::Take }
     });
     let source = Source::new(AckMode::Delivered);
     let _running = line("hint", &source, &destination).await;
     let started = Instant::now();
     source.send(logs(1, "a")).await.unwrap();
-    assert!(
-        (40..41).contains(&started.elapsed().as_secs()),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!((40..41).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,13 +190,8 @@ async fn it_gives_up_when_told_to_and_nacks() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_takes_too_long_is_repeated() {
     let mut first = true;
-    let destination = Destination::scripted(move |_| {
-        if std::mem::take(&mut first) {
-            Reply::Never
-        } else {
-            Reply::Take
-        }
-    });
+    let destination =
+        Destination::scripted(move |_| if std::mem::take(&mut first) { Reply::Never } else { Reply::Take });
     let source = Source::new(AckMode::Delivered);
     let _running = line("timeout", &source, &destination).await;
     let started = Instant::now();
@@ -293,27 +217,13 @@ async fn what_waits_is_merged_and_a_bad_one_does_not_cost_its_neighbours() {
     let destination = destination.hold().with(|s| s.queue.concurrency = 1);
     let source = Source::new(AckMode::Received);
     let running = line("isolate", &source, &destination).await;
-    let requests = (0..9)
-        .map(|n| logs(2, if n == 4 { "bad" } else { "good" }))
-        .collect();
+    let requests = (0..9).map(|n| logs(2, if n == 4 { "bad" } else { "good" })).collect();
     pile_up(&source, &destination, requests).await;
     assert!(running.stop(SOON).await.is_clean());
     let sizes: Vec<_> = destination.calls().iter().map(Vec::len).collect();
-    assert_eq!(
-        sizes,
-        [1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-        "one merge, then each alone once"
-    );
+    assert_eq!(sizes, [1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1], "one merge, then each alone once");
     assert_eq!(dropped("isolate", "bad_request"), 2);
-    assert_eq!(
-        books("isolate"),
-        Books {
-            accepted: 19,
-            delivered: 17,
-            dropped: 2,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("isolate"), Books { accepted: 19, delivered: 17, dropped: 2, buffered: 0 });
 }
 
 #[tokio::test]
@@ -326,19 +236,10 @@ async fn merges_keep_to_the_size_and_to_one_signal() {
     let source = Source::new(AckMode::Received);
     let running = line("merge", &source, &destination).await;
     let signal = |n| if n % 2 == 0 { Signal::Logs } else { Signal::Traces };
-    pile_up(
-        &source,
-        &destination,
-        (0..14).map(|n| request(signal(n), 10, "aa")).collect(),
-    )
-    .await;
+    pile_up(&source, &destination, (0..14).map(|n| request(signal(n), 10, "aa")).collect()).await;
     running.stop(SOON).await;
     let calls = destination.calls();
-    assert!(
-        calls
-            .iter()
-            .all(|call| call.iter().all(|r| r.signal() == call[0].signal()))
-    );
+    assert!(calls.iter().all(|call| call.iter().all(|r| r.signal() == call[0].signal())));
     let mut sizes: Vec<_> = calls.iter().map(Vec::len).collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 1, 1, 3, 3, 3, 3]);
@@ -352,15 +253,7 @@ async fn what_the_destination_rejects_of_a_request_is_counted() {
     source.send(logs(10, "a")).await.unwrap();
     assert_eq!(dropped("partial", "rejected_by_destination"), 3);
     source.send(logs(2, "a")).await.unwrap();
-    assert_eq!(
-        books("partial"),
-        Books {
-            accepted: 12,
-            delivered: 7,
-            dropped: 5,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("partial"), Books { accepted: 12, delivered: 7, dropped: 5, buffered: 0 });
 }
 
 #[tokio::test]
@@ -398,14 +291,8 @@ async fn a_request_of_which_nothing_is_left_counts_as_delivered() {
     for ack in [AckMode::Received, AckMode::Delivered] {
         let (source, destination) = (Source::new(ack), Destination::taking());
         let id = format!("sampled/{ack:?}");
-        let rig = Rig::new()
-            .receiver(&id, &source)
-            .processor("none", &Does::new(|_| Ok(None)));
-        let running = rig
-            .exporter(&id, &destination)
-            .pipeline("main", &id, "none", &id)
-            .start()
-            .await;
+        let rig = Rig::new().receiver(&id, &source).processor("none", &Does::new(|_| Ok(None)));
+        let running = rig.exporter(&id, &destination).pipeline("main", &id, "none", &id).start().await;
         source.send(logs(5, "a")).await.unwrap();
         source.send(logs(0, "")).await.unwrap();
         let status = running.status();
@@ -414,57 +301,32 @@ async fn a_request_of_which_nothing_is_left_counts_as_delivered() {
         assert_eq!(status.components[1].queue.unwrap().bytes, 0);
         running.stop(SOON).await;
         assert_eq!(destination.calls().len(), 0);
-        assert_eq!(
-            books(&id),
-            Books {
-                accepted: 5,
-                delivered: 0,
-                dropped: 0,
-                buffered: 0
-            }
-        );
+        assert_eq!(books(&id), Books { accepted: 5, delivered: 0, dropped: 0, buffered: 0 });
     }
 }
 
 #[tokio::test]
 async fn a_processor_that_cannot_keep_its_promise_refuses_the_request() {
     let fails = Does::new(|request| match name_of(&request).as_str() {
-        "fails" => Err(ProcessError {
-            reason: "redaction_failed",
-            message: "no key".to_owned(),
-        }),
+        "fails" => Err(ProcessError { reason: "redaction_failed", message: "no key".to_owned() }),
         "panics" => panic!("as the test told it to"),
         _ => Ok(Some(request)),
     });
     let (source, destination) = (Source::new(AckMode::Received), Destination::taking());
-    let rig = Rig::new()
-        .receiver("promise", &source)
-        .processor("redact/promise", &fails);
-    let rig = rig
-        .exporter("promise", &destination)
-        .exporter("other", &destination);
+    let rig = Rig::new().receiver("promise", &source).processor("redact/promise", &fails);
+    let rig = rig.exporter("promise", &destination).exporter("other", &destination);
     let rig = rig.pipeline("plain", "promise", "", "other");
-    let running = rig
-        .pipeline("redacted", "promise", "redact/promise", "promise")
-        .start()
-        .await;
+    let running = rig.pipeline("redacted", "promise", "redact/promise", "promise").start().await;
     let refusal = source.send(logs(2, "fails")).await.unwrap_err();
     assert_eq!((refusal.reason, refusal.retryable), ("redaction_failed", false));
     assert!(refusal.message.contains("redact/promise"), "{refusal}");
-    assert_eq!(
-        source.send(logs(3, "panics")).await.unwrap_err().reason,
-        "processor_panic"
-    );
+    assert_eq!(source.send(logs(3, "panics")).await.unwrap_err().reason, "processor_panic");
     source.send(logs(4, "good")).await.unwrap();
     assert_eq!(dropped("redact/promise", "redaction_failed"), 2);
     assert_eq!(dropped("redact/promise", "processor_panic"), 3);
     running.stop(SOON).await;
     assert_eq!((books("promise").accepted, books("promise").delivered), (9, 4));
-    assert_eq!(
-        books("other").delivered,
-        4,
-        "a request refused by one pipeline enters no other"
-    );
+    assert_eq!(books("other").delivered, 4, "a request refused by one pipeline enters no other");
 }
 
 #[tokio::test]
@@ -477,27 +339,17 @@ async fn each_pipeline_works_on_its_own_copy() {
     let (whole, half) = (Destination::taking().hold(), Destination::taking().hold());
     let rig = Rig::new().receiver("copies", &source).processor("halve", &halve);
     let rig = rig.exporter("whole", &whole).exporter("half", &half);
-    let rig = rig
-        .pipeline("one", "copies", "halve", "half")
-        .pipeline("two", "copies", "", "whole");
+    let rig = rig.pipeline("one", "copies", "halve", "half").pipeline("two", "copies", "", "whole");
     let running = rig.start().await;
     let sent = logs(8, "whole");
     source.send(sent.clone()).await.unwrap();
     let both = sent.bytes().len() + logs(4, "half").bytes().len();
-    assert_eq!(
-        running.status().budget_used_bytes,
-        both,
-        "the permit covers both buffers"
-    );
+    assert_eq!(running.status().budget_used_bytes, both, "the permit covers both buffers");
     whole.release();
     half.release();
     running.stop(SOON).await;
     assert_eq!(whole.calls(), [[sent.clone()]]);
-    assert_eq!(
-        whole.calls()[0][0].bytes().as_ptr(),
-        sent.bytes().as_ptr(),
-        "unchanged bytes are not copied"
-    );
+    assert_eq!(whole.calls()[0][0].bytes().as_ptr(), sent.bytes().as_ptr(), "unchanged bytes are not copied");
     assert_eq!(half.calls()[0][0].items(), 4);
 }
 
@@ -507,56 +359,33 @@ async fn the_last_pipeline_gets_its_bytes_unshared() {
         let signal = request.signal();
         match request.into_bytes().try_into_mut() {
             Ok(bytes) => Ok(Some(model::Request::receive(signal, bytes.freeze()).unwrap().0)),
-            Err(_) => Err(ProcessError {
-                reason: "shared",
-                message: String::new(),
-            }),
+            Err(_) => Err(ProcessError { reason: "shared", message: String::new() }),
         }
     });
-    let (source, one, two) = (
-        Source::new(AckMode::Received),
-        Destination::taking(),
-        Destination::taking(),
-    );
-    let rig = Rig::new()
-        .receiver("unshared", &source)
-        .processor("unshared", &unshared);
+    let (source, one, two) = (Source::new(AckMode::Received), Destination::taking(), Destination::taking());
+    let rig = Rig::new().receiver("unshared", &source).processor("unshared", &unshared);
     let rig = rig.exporter("u1", &one).exporter("u2", &two);
-    let _running = rig
-        .pipeline("main", "unshared", "unshared", "u1 u2")
-        .start()
-        .await;
+    let _running = rig.pipeline("main", "unshared", "unshared", "u1 u2").start().await;
     source.send(logs(8, "a")).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_signal_that_no_pipeline_takes_is_refused_with_what_there_is() {
     let (source, destination) = (Source::new(AckMode::Received), Destination::taking());
-    let rig = Rig::new()
-        .receiver("signals", &source)
-        .exporter("signals", &destination);
+    let rig = Rig::new().receiver("signals", &source).exporter("signals", &destination);
     let _running = rig.pipeline("logs/main", "signals", "", "signals").start().await;
     assert!(source.inlet().accepts(Signal::Logs) && !source.inlet().accepts(Signal::Traces));
     let refusal = source.send(request(Signal::Traces, 1, "a")).await.unwrap_err();
     assert_eq!((refusal.reason, refusal.retryable), ("no_pipeline", false));
-    assert!(
-        refusal.message.contains("pipeline logs/main takes logs"),
-        "{refusal}"
-    );
+    assert!(refusal.message.contains("pipeline logs/main takes logs"), "{refusal}");
 }
 
 #[tokio::test]
 async fn a_receiver_that_ends_unasked_shows() {
     for conduct in [Conduct::EndsByItself, Conduct::Panics] {
-        let source = Source {
-            conduct,
-            ..Source::default()
-        };
+        let source = Source { conduct, ..Source::default() };
         let running = line(&format!("ends/{conduct:?}"), &source, &Destination::taking()).await;
         until(|| !running.status().ready).await;
-        assert!(matches!(
-            running.status().components[0].state,
-            State::Failing { .. }
-        ));
+        assert!(matches!(running.status().components[0].state, State::Failing { .. }));
     }
 }

@@ -31,54 +31,21 @@ fn fault(rig: Rig) -> (GraphError, String) {
 fn references_must_lead_somewhere() {
     let (error, text) = fault(rig().pipeline("main", "inn", "", "out"));
     assert!(matches!(error, GraphError::Unknown { .. }));
-    assert_eq!(
-        text,
-        "pipeline main names receiver inn, which is not configured; configured receivers: in"
-    );
-    assert!(
-        fault(rig().pipeline("main", "in", "same redact", "out"))
-            .1
-            .contains("processor redact")
-    );
-    assert!(
-        fault(rig().pipeline("main", "in", "", "out file"))
-            .1
-            .contains("exporter file")
-    );
-    assert!(
-        fault(rig().pipeline("main", "in", "", ""))
-            .1
-            .contains("has no exporter")
-    );
-    assert!(
-        fault(rig().pipeline("main", "", "", "out"))
-            .1
-            .contains("has no receiver")
-    );
-    assert!(
-        fault(rig().pipeline("main", "in in", "", "out"))
-            .1
-            .contains("receiver in twice")
-    );
+    assert_eq!(text, "pipeline main names receiver inn, which is not configured; configured receivers: in");
+    assert!(fault(rig().pipeline("main", "in", "same redact", "out")).1.contains("processor redact"));
+    assert!(fault(rig().pipeline("main", "in", "", "out file")).1.contains("exporter file"));
+    assert!(fault(rig().pipeline("main", "in", "", "")).1.contains("has no exporter"));
+    assert!(fault(rig().pipeline("main", "", "", "out")).1.contains("has no receiver"));
+    assert!(fault(rig().pipeline("main", "in in", "", "out")).1.contains("receiver in twice"));
     assert!(fault(rig()).1.contains("no pipeline"));
 }
 
 #[test]
 fn keys_are_unique() {
-    let rig_with = |name: &str| {
-        rig()
-            .pipeline(name, "in", "", "out")
-            .pipeline("main", "in", "", "out")
-    };
-    assert!(
-        fault(rig_with("main"))
-            .1
-            .contains("pipeline main is defined twice")
-    );
+    let rig_with = |name: &str| rig().pipeline(name, "in", "", "out").pipeline("main", "in", "", "out");
+    assert!(fault(rig_with("main")).1.contains("pipeline main is defined twice"));
     assert!(Graph::build(rig_with("other").spec, true).is_ok());
-    let twice = rig()
-        .receiver("in", &Source::default())
-        .pipeline("main", "in", "", "out");
+    let twice = rig().receiver("in", &Source::default()).pipeline("main", "in", "", "out");
     assert!(fault(twice).1.contains("receiver in is defined twice"));
 }
 
@@ -92,10 +59,7 @@ fn a_pipelines_name_fixes_its_signal() {
     let rig = || rig().exporter_of("logs_only", &Destination::taking(), LOGS);
     let (error, text) = fault(rig().pipeline("traces/main", "in", "", "logs_only"));
     assert!(matches!(error, GraphError::SignalMismatch { .. }));
-    assert_eq!(
-        text,
-        "pipeline traces/main takes traces, but exporter logs_only deals in logs only"
-    );
+    assert_eq!(text, "pipeline traces/main takes traces, but exporter logs_only deals in logs only");
     assert!(Graph::build(rig().pipeline("logs", "in", "", "logs_only").spec, true).is_ok());
     let mut by_setting = rig().pipeline("main", "in", "", "logs_only");
     by_setting.spec.pipelines[0].signal = Some(Signal::Metrics);
@@ -108,14 +72,8 @@ fn otherwise_it_takes_what_its_components_share() {
     let rig = rig.processor_of("spans", &Does::new(|r| Ok(Some(r))), TRACES);
     let graph = Graph::build(rig.pipeline("main", "in", "spans", "out").spec, true).unwrap();
     let warnings = graph.warnings().join("\n");
-    assert!(
-        warnings.contains("pipeline main takes no logs, since processor spans cannot"),
-        "{warnings}"
-    );
-    assert!(
-        warnings.contains("receiver lines is configured, but no pipeline names it"),
-        "{warnings}"
-    );
+    assert!(warnings.contains("pipeline main takes no logs, since processor spans cannot"), "{warnings}");
+    assert!(warnings.contains("receiver lines is configured, but no pipeline names it"), "{warnings}");
     assert!(warnings.contains("processor same"), "{warnings}");
 }
 
@@ -125,22 +83,14 @@ fn a_pipeline_that_could_take_nothing_is_refused() {
     let rig = rig.processor_of("spans", &Does::new(|r| Ok(Some(r))), TRACES);
     let (error, text) = fault(rig.pipeline("main", "in lines", "spans", "out"));
     assert!(matches!(error, GraphError::NoSignal { .. }));
-    assert!(
-        text.contains("receiver lines: logs") && text.contains("processor spans: traces"),
-        "{text}"
-    );
+    assert!(text.contains("receiver lines: logs") && text.contains("processor spans: traces"), "{text}");
 }
 
 #[test]
 fn claims_must_not_clash() {
-    let tcp = |address: &str| Source {
-        claims: vec![Claim::Tcp(address.to_owned())],
-        ..Source::default()
-    };
+    let tcp = |address: &str| Source { claims: vec![Claim::Tcp(address.to_owned())], ..Source::default() };
     let rig = |other: &str| {
-        let rig = Rig::new()
-            .receiver("one", &tcp("127.0.0.1:4317"))
-            .receiver("two", &tcp(other));
+        let rig = Rig::new().receiver("one", &tcp("127.0.0.1:4317")).receiver("two", &tcp(other));
         let rig = rig.exporter("out", &Destination::taking());
         rig.pipeline("main", "one two", "", "out")
     };
@@ -152,44 +102,25 @@ fn claims_must_not_clash() {
     );
     assert!(Graph::build(rig("127.0.0.1:4318").spec, true).is_ok());
     let mut admin = rig("127.0.0.1:4318");
-    admin.spec.reserved.push((
-        "the admin port".to_owned(),
-        Claim::Tcp("127.0.0.1:4318".to_owned()),
-    ));
+    admin.spec.reserved.push(("the admin port".to_owned(), Claim::Tcp("127.0.0.1:4318".to_owned())));
     assert!(fault(admin).1.contains("the admin port and receiver two"));
-    let file = Destination {
-        claims: vec![Claim::Path("data/x".into())],
-        ..Destination::taking()
-    };
-    let files = Rig::new()
-        .receiver("in", &Source::default())
-        .exporter("a", &file)
-        .exporter("b", &file);
-    assert!(
-        fault(files.pipeline("main", "in", "", "a b"))
-            .1
-            .contains("exporter a and exporter b")
-    );
+    let file = Destination { claims: vec![Claim::Path("data/x".into())], ..Destination::taking() };
+    let files = Rig::new().receiver("in", &Source::default()).exporter("a", &file).exporter("b", &file);
+    assert!(fault(files.pipeline("main", "in", "", "a b")).1.contains("exporter a and exporter b"));
 }
 
 #[test]
 fn what_is_not_used_claims_nothing() {
-    let source = Source {
-        claims: vec![Claim::Tcp("127.0.0.1:4317".to_owned())],
-        ..Source::default()
-    };
-    let rig = Rig::new()
-        .receiver("one", &source)
-        .receiver("two", &source)
-        .exporter("out", &Destination::taking());
+    let source = Source { claims: vec![Claim::Tcp("127.0.0.1:4317".to_owned())], ..Source::default() };
+    let rig =
+        Rig::new().receiver("one", &source).receiver("two", &source).exporter("out", &Destination::taking());
     assert!(Graph::build(rig.pipeline("main", "two", "", "out").spec, true).is_ok());
 }
 
 #[test]
 fn durable_needs_a_disk_buffer() {
-    let rig = Rig::new()
-        .receiver("in", &Source::new(AckMode::Durable))
-        .exporter("out", &Destination::taking());
+    let rig =
+        Rig::new().receiver("in", &Source::new(AckMode::Durable)).exporter("out", &Destination::taking());
     let (_, text) = fault(rig.pipeline("main", "in", "", "out"));
     assert!(
         text.contains("ack: durable") && text.contains("`received`") && text.contains("`delivered`"),
@@ -200,26 +131,16 @@ fn durable_needs_a_disk_buffer() {
 #[test]
 fn settings_that_cannot_work_name_their_exporter() {
     let destination = Destination::taking().with(|s| s.queue.concurrency = 0);
-    let rig = Rig::new()
-        .receiver("in", &Source::default())
-        .exporter("out", &destination);
+    let rig = Rig::new().receiver("in", &Source::default()).exporter("out", &destination);
     let (_, text) = fault(rig.pipeline("main", "in", "", "out"));
     assert_eq!(text, "exporter out: queue.concurrency is 0: it must be 1 to 256");
 }
 
 #[tokio::test]
 async fn a_receiver_that_cannot_bind_is_named_and_the_others_are_let_go() {
-    let (good, bad) = (
-        Source::default(),
-        Source {
-            conduct: Conduct::CannotBind,
-            ..Source::default()
-        },
-    );
-    let rig = Rig::new()
-        .receiver("good", &good)
-        .receiver("bad", &bad)
-        .exporter("out", &Destination::taking());
+    let (good, bad) = (Source::default(), Source { conduct: Conduct::CannotBind, ..Source::default() });
+    let rig =
+        Rig::new().receiver("good", &good).receiver("bad", &bad).exporter("out", &Destination::taking());
     let graph = Graph::build(rig.pipeline("main", "good bad", "", "out").spec, false).unwrap();
     let error = graph.start().await.unwrap_err();
     assert_eq!(error.to_string(), "receiver bad could not start: address in use");
@@ -235,10 +156,7 @@ async fn processors_are_built_per_pipeline_and_exporters_once() {
         .processor("same", &same)
         .exporter("shared/out", &destination);
     let rig = rig.pipeline("traces", "shared/in", "same", "shared/out");
-    let running = rig
-        .pipeline("logs", "shared/in", "same", "shared/out")
-        .start()
-        .await;
+    let running = rig.pipeline("logs", "shared/in", "same", "shared/out").start().await;
     assert_eq!(same.builds.load(Ordering::SeqCst), 2);
     assert_eq!(destination.builds(), 1);
     source.send(logs(1, "a")).await.unwrap();

@@ -27,11 +27,7 @@ fn setup(receiver: &str, max_wait_ms: u64) -> Setup {
         receiver: receiver.to_owned(),
         ack: AckMode::Received,
         signals: vec![Signal::Logs],
-        queue: QueueSettings {
-            max_requests: 2,
-            max_wait_ms,
-            ..QueueSettings::default()
-        },
+        queue: QueueSettings { max_requests: 2, max_wait_ms, ..QueueSettings::default() },
         ..Setup::default()
     }
 }

@@ -11,9 +11,7 @@ use model::AckMode;
 #[tokio::test]
 async fn a_drain_delivers_everything() {
     let source = Source::new(AckMode::Received);
-    let destination = Destination::taking()
-        .hold()
-        .with(|s| s.queue.max_request_bytes = 100);
+    let destination = Destination::taking().hold().with(|s| s.queue.max_request_bytes = 100);
     let running = line("drain", &source, &destination).await;
     for _ in 0..500 {
         source.send(logs(2, "a")).await.unwrap();
@@ -25,24 +23,10 @@ async fn a_drain_delivers_everything() {
     destination.release();
     let report = stopping.await.unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(
-        books("drain"),
-        Books {
-            accepted: 1000,
-            delivered: 1000,
-            dropped: 0,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("drain"), Books { accepted: 1000, delivered: 1000, dropped: 0, buffered: 0 });
     assert_eq!(destination.shutdowns(), 1);
     assert_eq!(monitor.status().budget_used_bytes, 0);
-    assert!(
-        monitor
-            .status()
-            .components
-            .iter()
-            .all(|component| component.state == State::Stopped)
-    );
+    assert!(monitor.status().components.iter().all(|component| component.state == State::Stopped));
     let refusal = source.send(logs(1, "late")).await.unwrap_err();
     assert_eq!((refusal.reason, refusal.retryable), ("shutting_down", true));
 }
@@ -61,20 +45,9 @@ async fn at_the_deadline_the_rest_is_counted() {
     let monitor = running.monitor();
     let report = running.stop(Duration::from_secs(5)).await;
     assert_eq!(report.dropped_items, 100);
-    assert!(
-        report.took >= Duration::from_secs(5) && report.took < Duration::from_secs(6),
-        "{report:?}"
-    );
+    assert!(report.took >= Duration::from_secs(5) && report.took < Duration::from_secs(6), "{report:?}");
     assert_eq!(dropped("deadline", "shutdown"), 100);
-    assert_eq!(
-        books("deadline"),
-        Books {
-            accepted: 100,
-            delivered: 0,
-            dropped: 100,
-            buffered: 0
-        }
-    );
+    assert_eq!(books("deadline"), Books { accepted: 100, delivered: 0, dropped: 100, buffered: 0 });
     assert_eq!(monitor.status().budget_used_bytes, 0);
     assert_eq!(destination.shutdowns(), 1);
 }
@@ -115,21 +88,14 @@ async fn senders_that_wait_are_nacked_at_the_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_does_not_end_is_cut_off_and_does_not_cost_the_queue_its_time() {
-    let source = Source {
-        conduct: Conduct::IgnoresShutdown,
-        ..Source::default()
-    };
+    let source = Source { conduct: Conduct::IgnoresShutdown, ..Source::default() };
     let destination = Destination::taking();
     let running = line("stubborn", &source, &destination).await;
     source.send(logs(1, "a")).await.unwrap();
     let report = running.stop(Duration::from_secs(8)).await;
     assert_eq!(report.cut_off, ["stubborn"]);
     assert_eq!(report.dropped_items, 0);
-    assert_eq!(
-        report.took.as_secs(),
-        5,
-        "half of the deadline, and a second for last words"
-    );
+    assert_eq!(report.took.as_secs(), 5, "half of the deadline, and a second for last words");
 }
 
 #[tokio::test]

@@ -60,23 +60,15 @@ async fn storm(id: &str, ack: AckMode, senders: u64) -> (u64, u64) {
         thin.dropped("sampled", r.items() as u64);
         Ok(None)
     });
-    let rig = Rig::new()
-        .receiver(id, &source)
-        .processor(&format!("{id}/thin"), &thinning);
-    let mut rig = rig
-        .exporter(id, &destination)
-        .pipeline("main", id, &format!("{id}/thin"), id);
+    let rig = Rig::new().receiver(id, &source).processor(&format!("{id}/thin"), &thinning);
+    let mut rig = rig.exporter(id, &destination).pipeline("main", id, &format!("{id}/thin"), id);
     rig.spec.budget_bytes = 24 << 10;
     let running = rig.start().await;
     let tasks: Vec<_> = (0..senders)
         .map(|n| {
             let source = source.clone();
             let items = (noise(n) % 9 + 1) as usize;
-            let request = if n % 2 == 0 {
-                logs(items, "x")
-            } else {
-                request(Signal::Traces, items, "x")
-            };
+            let request = if n % 2 == 0 { logs(items, "x") } else { request(Signal::Traces, items, "x") };
             tokio::spawn(async move { insist(&source, request).await })
         })
         .collect();
@@ -93,11 +85,7 @@ async fn storm(id: &str, ack: AckMode, senders: u64) -> (u64, u64) {
     let books = books(id);
     assert_eq!(books.buffered, 0);
     let sampled = dropped(&format!("{id}/thin"), "sampled");
-    assert_eq!(
-        books.accepted,
-        books.delivered + books.dropped + sampled,
-        "{books:?} sampled {sampled}"
-    );
+    assert_eq!(books.accepted, books.delivered + books.dropped + sampled, "{books:?} sampled {sampled}");
     assert!(books.delivered > 0 && books.dropped > 0 && sampled > 0);
     assert_eq!(dropped(id, "lost"), 0);
     (yes, books.accepted)
@@ -107,17 +95,8 @@ async fn storm(id: &str, ack: AckMode, senders: u64) -> (u64, u64) {
 async fn received() {
     let (yes, accepted) = storm("storm/received", AckMode::Received, 5000).await;
     assert_eq!(yes, 5000);
-    assert_eq!(
-        accepted,
-        (0..5000).map(|n| noise(n) % 9 + 1).sum::<u64>(),
-        "each request was taken in once"
-    );
-    assert!(
-        counters().value(
-            "floodway_refused_requests_total",
-            &[("component", "storm/received")]
-        ) > 0
-    );
+    assert_eq!(accepted, (0..5000).map(|n| noise(n) % 9 + 1).sum::<u64>(), "each request was taken in once");
+    assert!(counters().value("floodway_refused_requests_total", &[("component", "storm/received")]) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

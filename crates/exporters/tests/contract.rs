@@ -28,17 +28,8 @@ fn names_are_unique_and_everything_is_said() {
     let names: BTreeSet<_> = EXPORTERS.iter().map(|f| f.name).collect();
     assert_eq!(names.len(), EXPORTERS.len());
     for factory in EXPORTERS {
-        assert!(
-            factory
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        );
-        assert!(
-            !factory.summary.is_empty() && !factory.signals.is_empty(),
-            "{}",
-            factory.name
-        );
+        assert!(factory.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        assert!(!factory.summary.is_empty() && !factory.signals.is_empty(), "{}", factory.name);
     }
 }
 
@@ -48,11 +39,7 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let folder = tempfile::tempdir().unwrap();
         let mut settings = smallest(factory.name, folder.path());
         let exporter = build(factory.name, &settings).unwrap();
-        assert!(
-            exporter.export(&[]).await.is_ok(),
-            "{}: an empty batch",
-            factory.name
-        );
+        assert!(exporter.export(&[]).await.is_ok(), "{}: an empty batch", factory.name);
         exporter.shutdown().await;
         settings["endpiont"] = json!("x");
         let error = parse(factory.name, &settings).err().unwrap();
@@ -69,19 +56,12 @@ fn a_dry_run_makes_nothing() {
     for factory in EXPORTERS {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("not/there");
-        let context = BuildContext {
-            dry_run: true,
-            ..testing::build_context(ComponentKind::Exporter, factory.name)
-        };
+        let context =
+            BuildContext { dry_run: true, ..testing::build_context(ComponentKind::Exporter, factory.name) };
         // In the runtime's absence too: nothing may be spawned.
         let config = parse(factory.name, &smallest(factory.name, &inner)).unwrap();
         assert!(config.build(&context).is_ok(), "{}", factory.name);
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            0,
-            "{}",
-            factory.name
-        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{}", factory.name);
     }
 }
 
@@ -98,19 +78,12 @@ fn claims_are_stated() {
 
 #[test]
 fn delivery_settings_reach_the_engine() {
-    for (name, settings) in [
-        ("otlp", json!({"endpoint": "x:1"})),
-        ("file", json!({"directory": "x"})),
-    ] {
+    for (name, settings) in [("otlp", json!({"endpoint": "x:1"})), ("file", json!({"directory": "x"}))] {
         let mut settings = settings;
         settings["queue"] = json!({"max_requests": 7});
         settings["retry"] = json!({"timeout_ms": 123});
         let delivery = parse(name, &settings).unwrap().delivery();
-        assert_eq!(
-            (delivery.queue.max_requests, delivery.retry.timeout_ms),
-            (7, 123),
-            "{name}"
-        );
+        assert_eq!((delivery.queue.max_requests, delivery.retry.timeout_ms), (7, 123), "{name}");
     }
 }
 
@@ -130,26 +103,14 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         (at(json!({"connections": 0})), "connections is 0"),
         (at(json!({"headers": {"a b": "c"}})), "\"a b\" is no header name"),
         (at(json!({"headers": {"a": "secret\n"}})), "the value of a"),
-        (
-            at(json!({"headers": {"Content-Type": "x"}})),
-            "Content-Type is set by the protocol",
-        ),
-        (
-            at(json!({"headers": {"grpc-timeout": "1S"}})),
-            "grpc-timeout is set by the protocol",
-        ),
-        (
-            at(json!({"tls": {"ca_file": "/not/there.pem"}, "endpoint": "https://x"})),
-            "/not/there.pem",
-        ),
+        (at(json!({"headers": {"Content-Type": "x"}})), "Content-Type is set by the protocol"),
+        (at(json!({"headers": {"grpc-timeout": "1S"}})), "grpc-timeout is set by the protocol"),
+        (at(json!({"tls": {"ca_file": "/not/there.pem"}, "endpoint": "https://x"})), "/not/there.pem"),
     ];
     for (settings, expected) in bad {
         let error = build("otlp", &settings).err().unwrap();
         assert!(error.contains(expected), "{settings}: {error}");
-        assert!(
-            !error.contains("secret") || expected == "header",
-            "quotes a credential: {error}"
-        );
+        assert!(!error.contains("secret") || expected == "header", "quotes a credential: {error}");
     }
 }
 
@@ -172,10 +133,7 @@ fn described(place: &str, schema: &Value, fields: &mut usize) {
         for (name, field) in properties {
             *fields += 1;
             let text = field.get("description").and_then(Value::as_str);
-            assert!(
-                text.is_some_and(|t| t.len() > 10),
-                "{place}.{name} has no description"
-            );
+            assert!(text.is_some_and(|t| t.len() > 10), "{place}.{name} has no description");
         }
     }
     for (name, inner) in object {

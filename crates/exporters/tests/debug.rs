@@ -18,21 +18,13 @@ async fn in_the_child() {
         return;
     };
     let exporter = build("debug", &json!({"verbosity": verbosity})).unwrap();
-    exporter
-        .export(&[log_request(&["hello \x1b[2J", "two"])])
-        .await
-        .unwrap();
-    exporter
-        .export(&[request(Signal::Traces, &traces("dial"))])
-        .await
-        .unwrap();
+    exporter.export(&[log_request(&["hello \x1b[2J", "two"])]).await.unwrap();
+    exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
 }
 
 fn child(verbosity: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "in_the_child", "--nocapture", "--test-threads=1"])
-        .env(VERBOSITY, verbosity);
+    command.args(["--exact", "in_the_child", "--nocapture", "--test-threads=1"]).env(VERBOSITY, verbosity);
     command
 }
 
@@ -46,8 +38,5 @@ fn lines_stand_on_standard_output() {
     assert!(text.contains("  span - dial "), "{text}");
     let output = child("summary").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        text.contains("logs: 2 records, ") && !text.contains("hello"),
-        "{text}"
-    );
+    assert!(text.contains("logs: 2 records, ") && !text.contains("hello"), "{text}");
 }

@@ -49,20 +49,11 @@ async fn lines_are_otlp_json_one_request_each() {
     let odd = log_request(&["line\nbreak \u{2028} \"quoted\" \\ \u{0} grüße"]);
     let merged = [log_request(&["one", "two"]), odd];
     exporter.export(&merged).await.unwrap();
-    exporter
-        .export(&[request(Signal::Traces, &traces("dial"))])
-        .await
-        .unwrap();
-    exporter
-        .export(&[request(Signal::Metrics, &metrics(-7))])
-        .await
-        .unwrap();
+    exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+    exporter.export(&[request(Signal::Metrics, &metrics(-7))]).await.unwrap();
     exporter.export(&[]).await.unwrap();
     exporter.shutdown().await;
-    assert_eq!(
-        read_lines(&folder.path().join("logs.jsonl"), Signal::Logs),
-        merged
-    );
+    assert_eq!(read_lines(&folder.path().join("logs.jsonl"), Signal::Logs), merged);
     let spans = read_lines(&folder.path().join("traces.jsonl"), Signal::Traces);
     assert_eq!(spans, [request(Signal::Traces, &traces("dial"))]);
     let points = read_lines(&folder.path().join("metrics.jsonl"), Signal::Metrics);
@@ -83,10 +74,7 @@ async fn protobuf_reads_back() {
     exporter.export(&merged).await.unwrap();
     exporter.export(&merged).await.unwrap();
     let path = folder.path().join("logs.binpb");
-    assert_eq!(
-        read_proto(&path, Signal::Logs),
-        [&merged[..], &merged[..]].concat()
-    );
+    assert_eq!(read_proto(&path, Signal::Logs), [&merged[..], &merged[..]].concat());
 }
 
 #[tokio::test]
@@ -96,10 +84,7 @@ async fn files_are_rotated_and_none_but_the_oldest_is_lost() {
         let rotate = json!({"max_bytes": 2000, "max_files": 3});
         let exporter = exporter(folder.path(), &json!({"format": format, "rotate": rotate}));
         for n in 0..60 {
-            exporter
-                .export(&[log_request(&[&format!("{n:0200}")])])
-                .await
-                .unwrap();
+            exporter.export(&[log_request(&[&format!("{n:0200}")])]).await.unwrap();
         }
         let mut names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
@@ -117,9 +102,7 @@ async fn files_are_rotated_and_none_but_the_oldest_is_lost() {
                 _ => read_proto(&path, Signal::Logs),
             });
         }
-        let last: Vec<_> = (60 - kept.len()..60)
-            .map(|n| log_request(&[&format!("{n:0200}")]))
-            .collect();
+        let last: Vec<_> = (60 - kept.len()..60).map(|n| log_request(&[&format!("{n:0200}")])).collect();
         assert_eq!(kept, last, "{format}");
         assert!(kept.len() > 15);
     }
@@ -141,13 +124,8 @@ async fn a_folder_that_cannot_be_made_is_an_error_at_build() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let folder = file.path().join("inside");
     let error = build("file", &json!({"directory": folder})).err().unwrap();
-    assert!(
-        error.contains("cannot make the folder") && error.contains("inside"),
-        "{error}"
-    );
-    let error = build("file", &json!({"directory": "x", "rotate": {"max_bytes": 0}}))
-        .err()
-        .unwrap();
+    assert!(error.contains("cannot make the folder") && error.contains("inside"), "{error}");
+    let error = build("file", &json!({"directory": "x", "rotate": {"max_bytes": 0}})).err().unwrap();
     assert!(error.contains("rotate.max_bytes is 0"), "{error}");
 }
 
@@ -162,18 +140,14 @@ async fn a_folder_that_goes_is_retryable_until_it_is_back() {
     assert!(message.contains("logs.jsonl"), "{message}");
     fs::create_dir(&inner).unwrap();
     exporter.export(&[log_request(&["two"])]).await.unwrap();
-    assert_eq!(
-        read_lines(&inner.join("logs.jsonl"), Signal::Logs),
-        [log_request(&["two"])]
-    );
+    assert_eq!(read_lines(&inner.join("logs.jsonl"), Signal::Logs), [log_request(&["two"])]);
 }
 
 #[tokio::test]
 async fn after_a_kill_in_the_middle_of_a_write_what_follows_is_readable() {
-    for (format, name, whole) in [
-        ("otlp_json", "logs.jsonl", b"{}\n".to_vec()),
-        ("otlp_proto", "logs.binpb", vec![0, 0, 0, 2, 10, 0]),
-    ] {
+    for (format, name, whole) in
+        [("otlp_json", "logs.jsonl", b"{}\n".to_vec()), ("otlp_proto", "logs.binpb", vec![0, 0, 0, 2, 10, 0])]
+    {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         let read = |path: &Path| match format {

@@ -57,9 +57,7 @@ impl LogsService for Backend {
         let answer = self.answers.lock().unwrap().pop_front();
         self.metadata.lock().unwrap().push(request.metadata().clone());
         self.logs.lock().unwrap().push(request.into_inner());
-        answer
-            .unwrap_or_else(|| Ok(ExportLogsServiceResponse::default()))
-            .map(tonic::Response::new)
+        answer.unwrap_or_else(|| Ok(ExportLogsServiceResponse::default())).map(tonic::Response::new)
     }
 }
 
@@ -94,20 +92,10 @@ async fn serve(backend: &Backend, addr: SocketAddr) -> (SocketAddr, tokio::task:
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     let (gzip, zstd) = (CompressionEncoding::Gzip, CompressionEncoding::Zstd);
     let server = tonic::transport::Server::builder()
+        .add_service(LogsServiceServer::new(backend.clone()).accept_compressed(gzip).accept_compressed(zstd))
+        .add_service(TraceServiceServer::new(backend.clone()).accept_compressed(gzip).accept_compressed(zstd))
         .add_service(
-            LogsServiceServer::new(backend.clone())
-                .accept_compressed(gzip)
-                .accept_compressed(zstd),
-        )
-        .add_service(
-            TraceServiceServer::new(backend.clone())
-                .accept_compressed(gzip)
-                .accept_compressed(zstd),
-        )
-        .add_service(
-            MetricsServiceServer::new(backend.clone())
-                .accept_compressed(gzip)
-                .accept_compressed(zstd),
+            MetricsServiceServer::new(backend.clone()).accept_compressed(gzip).accept_compressed(zstd),
         );
     let task = tokio::spawn(async move { server.serve_with_incoming(incoming).await.unwrap() });
     (addr, task)
@@ -150,10 +138,7 @@ async fn the_bytes_go_as_they_are() {
     assert_eq!(seen.body[0], 0, "marked compressed");
     assert_eq!(seen.body[1..5], (joined.len() as u32).to_be_bytes());
     assert_eq!(seen.body[5..], joined);
-    assert_eq!(
-        seen.path,
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-    );
+    assert_eq!(seen.path, "/opentelemetry.proto.collector.logs.v1.LogsService/Export");
     assert_eq!(seen.header("content-type"), Some("application/grpc"));
     assert_eq!(seen.header("te"), Some("trailers"));
     assert_eq!(seen.header("grpc-encoding"), None);
@@ -172,24 +157,14 @@ async fn every_signal_arrives_merged_in_every_encoding() {
         let (one, two) = (logs(&["one"]), logs(&["two", "three"]));
         let both = [request(Signal::Logs, &one), request(Signal::Logs, &two)];
         assert_eq!(exporter.export(&both).await.unwrap(), Exported::default());
-        let union = ExportLogsServiceRequest {
-            resource_logs: [one.resource_logs, two.resource_logs].concat(),
-        };
+        let union =
+            ExportLogsServiceRequest { resource_logs: [one.resource_logs, two.resource_logs].concat() };
         assert_eq!(*backend.logs.lock().unwrap(), [union], "{compression}");
         let metadata = backend.metadata.lock().unwrap()[0].clone();
-        assert_eq!(
-            metadata.get("grpc-encoding").map(|v| v.to_str().unwrap()),
-            encoding
-        );
+        assert_eq!(metadata.get("grpc-encoding").map(|v| v.to_str().unwrap()), encoding);
 
-        exporter
-            .export(&[request(Signal::Traces, &traces("dial"))])
-            .await
-            .unwrap();
-        exporter
-            .export(&[request(Signal::Metrics, &metrics(7))])
-            .await
-            .unwrap();
+        exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+        exporter.export(&[request(Signal::Metrics, &metrics(7))]).await.unwrap();
         assert_eq!(*backend.traces.lock().unwrap(), [traces("dial")]);
         assert_eq!(*backend.metrics.lock().unwrap(), [metrics(7)]);
         assert_eq!(exporter.export(&[]).await.unwrap(), Exported::default());
@@ -203,11 +178,7 @@ fn details(delay: Duration) -> Vec<u8> {
     let mut duration = vec![8, delay.as_secs() as u8, 16];
     prost::encoding::encode_varint(u64::from(nanos), &mut duration);
     let info = field(1, &duration);
-    let any = [
-        field(1, b"type.googleapis.com/google.rpc.RetryInfo"),
-        field(2, &info),
-    ]
-    .concat();
+    let any = [field(1, b"type.googleapis.com/google.rpc.RetryInfo"), field(2, &info)].concat();
     [vec![8, 8], field(2, b"slow down"), field(3, &any)].concat()
 }
 
@@ -264,9 +235,7 @@ async fn partial_success_is_told() {
         .answers
         .lock()
         .unwrap()
-        .push_back(Ok(ExportLogsServiceResponse {
-            partial_success: Some(partial),
-        }));
+        .push_back(Ok(ExportLogsServiceResponse { partial_success: Some(partial) }));
     let exported = one_log(&*exporter).await.unwrap();
     assert_eq!(exported.rejected_items, 2);
     assert!(exported.message.starts_with("too old") && exported.message.len() < 1000);
@@ -287,16 +256,9 @@ async fn headers_are_sent() {
 #[tokio::test]
 async fn a_server_that_goes_is_retryable_and_found_again_when_it_is_back() {
     let backend = Backend::default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let serving = backend.clone();
-    let (addr, _) = runtime
-        .spawn(async move { serve(&serving, any_port()).await })
-        .await
-        .unwrap();
+    let (addr, _) = runtime.spawn(async move { serve(&serving, any_port()).await }).await.unwrap();
     let exporter = exporter(addr, &json!({}));
     one_log(&*exporter).await.unwrap();
     // Every task of the server dies, its connections too.
@@ -314,10 +276,7 @@ async fn a_server_that_goes_is_retryable_and_found_again_when_it_is_back() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_given_up_in_time() {
-    let backend = Backend {
-        delay: Duration::from_secs(30),
-        ..Backend::default()
-    };
+    let backend = Backend { delay: Duration::from_secs(30), ..Backend::default() };
     let (addr, _) = serve(&backend, any_port()).await;
     let exporter = exporter(addr, &json!({"retry": {"timeout_ms": 300}}));
     let begun = Instant::now();
@@ -330,10 +289,7 @@ async fn a_server_that_speaks_something_else_is_named() {
     let server = HttpServer::start([common::reply(404, &[("content-type", "text/html")], "nginx")]).await;
     let exporter = exporter(server.addr, &json!({}));
     let message = one_log(&*exporter).await.unwrap_err().to_string();
-    assert!(
-        message.contains("not gRPC") && message.contains("404"),
-        "{message}"
-    );
+    assert!(message.contains("not gRPC") && message.contains("404"), "{message}");
 }
 
 #[tokio::test]

@@ -58,10 +58,7 @@ async fn the_bytes_go_as_they_are_to_the_path_of_the_signal() {
         assert_eq!((seen.path.as_str(), &seen.body[..]), (path, &joined[..]));
         assert_eq!(seen.header("content-type"), Some("application/x-protobuf"));
         assert_eq!(seen.header("content-encoding"), None);
-        assert_eq!(
-            seen.header("content-length"),
-            Some(joined.len().to_string().as_str())
-        );
+        assert_eq!(seen.header("content-length"), Some(joined.len().to_string().as_str()));
         assert_eq!(seen.header("authorization"), Some("Basic eA=="));
         assert_eq!(seen.header("x-tenant"), Some("a"));
         assert!(seen.header("user-agent").unwrap().starts_with("floodway/"));
@@ -77,10 +74,7 @@ async fn a_base_path_is_kept() {
         let settings = json!({"protocol": "http", "endpoint": format!("http://{}{base}", server.addr)});
         let exporter = build("otlp", &settings).unwrap();
         exporter.export(&[log_request(&["x"])]).await.unwrap();
-        assert_eq!(
-            server.last().path,
-            format!("{}/v1/logs", base.trim_end_matches('/'))
-        );
+        assert_eq!(server.last().path, format!("{}/v1/logs", base.trim_end_matches('/')));
     }
 }
 
@@ -97,16 +91,11 @@ async fn compressed_bodies_say_so_and_inflate_to_the_union() {
         assert!(seen.body.len() < 5000, "{} bytes", seen.body.len());
         let mut inflated = Vec::new();
         if compression == "gzip" {
-            flate2::read::GzDecoder::new(&seen.body[..])
-                .read_to_end(&mut inflated)
-                .unwrap();
+            flate2::read::GzDecoder::new(&seen.body[..]).read_to_end(&mut inflated).unwrap();
         } else {
             inflated = zstd::decode_all(&seen.body[..]).unwrap();
         }
-        assert_eq!(
-            inflated,
-            [logs(&[&big]).encode_to_vec(), logs(&["two"]).encode_to_vec()].concat()
-        );
+        assert_eq!(inflated, [logs(&[&big]).encode_to_vec(), logs(&["two"]).encode_to_vec()].concat());
     }
 }
 
@@ -114,20 +103,13 @@ async fn compressed_bodies_say_so_and_inflate_to_the_union() {
 async fn the_specification_says_which_statuses_are_worth_another_try() {
     let (server, exporter) = started(&json!({})).await;
     for status in [429, 502, 503, 504] {
-        let error = answered(&server, &*exporter, reply(status, &[], "busy"))
-            .await
-            .unwrap_err();
+        let error = answered(&server, &*exporter, reply(status, &[], "busy")).await.unwrap_err();
         let (after, message) = retryable(error);
         assert_eq!(after, None);
-        assert!(
-            message.contains(&status.to_string()) && message.contains("busy"),
-            "{message}"
-        );
+        assert!(message.contains(&status.to_string()) && message.contains("busy"), "{message}");
     }
     for status in [301, 400, 401, 403, 404, 413, 415, 500, 501] {
-        let error = answered(&server, &*exporter, reply(status, &[], "no"))
-            .await
-            .unwrap_err();
+        let error = answered(&server, &*exporter, reply(status, &[], "no")).await.unwrap_err();
         let message = permanent(error);
         assert!(message.contains(&status.to_string()), "{message}");
     }
@@ -159,50 +141,25 @@ async fn what_the_server_says_is_told_and_cut() {
     let (server, exporter) = started(&json!({})).await;
     // google.rpc.Status { 2: "no tenant" }
     let status = [&[0x12, 9][..], b"no tenant"].concat();
-    let error = answered(&server, &*exporter, reply(400, &[PROTOBUF], status))
-        .await
-        .unwrap_err();
+    let error = answered(&server, &*exporter, reply(400, &[PROTOBUF], status)).await.unwrap_err();
     assert!(permanent(error).ends_with("no tenant"));
     let page = format!("<html>\x1b[2J\n{}", "x".repeat(2 << 20));
-    let error = answered(
-        &server,
-        &*exporter,
-        reply(400, &[("content-type", "text/html")], page),
-    )
-    .await;
+    let error = answered(&server, &*exporter, reply(400, &[("content-type", "text/html")], page)).await;
     let message = permanent(error.unwrap_err());
-    assert!(
-        message.len() < 1000 && !message.contains(['\x1b', '\n']),
-        "{message}"
-    );
+    assert!(message.len() < 1000 && !message.contains(['\x1b', '\n']), "{message}");
 }
 
 #[tokio::test]
 async fn partial_success_is_told() {
     let (server, exporter) = started(&json!({})).await;
-    let partial = ExportLogsPartialSuccess {
-        rejected_log_records: 3,
-        error_message: "too old".to_owned(),
-    };
-    let answer = ExportLogsServiceResponse {
-        partial_success: Some(partial),
-    };
-    let exported = answered(
-        &server,
-        &*exporter,
-        reply(200, &[PROTOBUF], answer.encode_to_vec()),
-    )
-    .await;
-    let expected = Exported {
-        rejected_items: 3,
-        message: "too old".to_owned(),
-    };
+    let partial = ExportLogsPartialSuccess { rejected_log_records: 3, error_message: "too old".to_owned() };
+    let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
+    let exported = answered(&server, &*exporter, reply(200, &[PROTOBUF], answer.encode_to_vec())).await;
+    let expected = Exported { rejected_items: 3, message: "too old".to_owned() };
     assert_eq!(exported.unwrap(), expected);
     // Servers that answer with something of their own took it all the same.
     for body in ["{}", "{\"partialSuccess\":{}}", "OK", "\x0a\x7f"] {
-        let exported = answered(&server, &*exporter, reply(200, &[], body))
-            .await
-            .unwrap();
+        let exported = answered(&server, &*exporter, reply(200, &[], body)).await.unwrap();
         assert_eq!(exported.rejected_items, 0, "{body:?}");
     }
 }
@@ -224,18 +181,11 @@ async fn a_server_that_goes_is_retryable_and_found_again_when_it_is_back() {
         let (mut socket, _) = back.accept().unwrap();
         let mut start = [0; 64];
         let _ = socket.read(&mut start).unwrap();
-        socket
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            .unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
         start
     });
     exporter.export(&[log_request(&["x"])]).await.unwrap();
-    assert!(
-        answering
-            .await
-            .unwrap()
-            .starts_with(b"POST /v1/logs HTTP/1.1\r\n")
-    );
+    assert!(answering.await.unwrap().starts_with(b"POST /v1/logs HTTP/1.1\r\n"));
 }
 
 #[tokio::test]

@@ -6,13 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// A telemetry collector for peer-to-peer systems: takes telemetry in, takes peer ids out, delivers the rest.
 #[derive(Debug, Parser)]
-#[command(
-    name = "floodway",
-    version,
-    about,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "floodway", version, about, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -81,10 +75,10 @@ fn parse_action(text: &str) -> Result<redact::Action, String> {
         "drop" => Ok(Action::Drop),
         _ => match text.strip_prefix("bucket=").map(str::parse) {
             Some(Ok(count)) => Ok(Action::Bucket(count)),
-            _ => Err(
-                "expected pseudonym, pseudonym_same_length, bucket=N (such as bucket=100), mask or drop"
-                    .to_owned(),
-            ),
+            _ => {
+                Err("expected pseudonym, pseudonym_same_length, bucket=N (such as bucket=100), mask or drop"
+                    .to_owned())
+            }
         },
     }
 }

@@ -27,11 +27,7 @@ impl std::error::Error for Coded {}
 
 /// An error with [`NO_START`].
 pub(crate) fn no_start(message: impl Into<String>) -> anyhow::Error {
-    Coded {
-        code: NO_START,
-        message: message.into(),
-    }
-    .into()
+    Coded { code: NO_START, message: message.into() }.into()
 }
 
 /// Prints an error with its causes, and gives its exit code.

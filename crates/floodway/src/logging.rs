@@ -45,17 +45,12 @@ pub(crate) fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
 pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
     let filter = filter(log)?.and(filter_fn(shows));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(std::io::stderr)
-            .boxed(),
+        LogFormat::Json => {
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        }
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing_subscriber::fmt::layer()
-                .with_ansi(colours)
-                .with_writer(std::io::stderr)
-                .boxed()
+            tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
         }
     };
     tracing_subscriber::registry()
@@ -64,10 +59,7 @@ pub(crate) fn start(log: &Log) -> anyhow::Result<()> {
         .context("cannot start logging")?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(
-            place,
-            "a part of the program panicked; this is a bug, please report it"
-        );
+        tracing::error!(place, "a part of the program panicked; this is a bug, please report it");
     }));
     Ok(())
 }
@@ -83,10 +75,7 @@ mod tests {
 
     #[test]
     fn levels() {
-        let log = |level: &str| Log {
-            level: level.to_owned(),
-            ..Log::default()
-        };
+        let log = |level: &str| Log { level: level.to_owned(), ..Log::default() };
         assert!(filter(&log("info,receivers=debug")).is_ok());
         let error = filter(&log("in=fo=x")).unwrap_err().to_string();
         assert!(error.contains("log.level is `in=fo=x`"), "{error}");

@@ -39,14 +39,8 @@ impl Summary {
         let used = |list: fn(&engine::PipelineSpec) -> &Vec<String>, id: &String| {
             spec.pipelines.iter().any(|pipeline| list(pipeline).contains(id))
         };
-        let receivers = spec
-            .receivers
-            .iter()
-            .filter(|receiver| used(|p| &p.receivers, &receiver.id));
-        let exporters = spec
-            .exporters
-            .iter()
-            .filter(|exporter| used(|p| &p.exporters, &exporter.id));
+        let receivers = spec.receivers.iter().filter(|receiver| used(|p| &p.receivers, &receiver.id));
+        let exporters = spec.exporters.iter().filter(|exporter| used(|p| &p.exporters, &exporter.id));
         let pipelines = spec.pipelines.iter().map(|pipeline| PipelineLine {
             name: pipeline.name.clone(),
             way: [&pipeline.receivers, &pipeline.processors, &pipeline.exporters]
@@ -58,9 +52,7 @@ impl Summary {
             redaction: redaction(&pipeline.processors, origin),
         });
         Self {
-            listens: receivers
-                .map(|r| (r.id.clone(), places(&r.config.claims(), true)))
-                .collect(),
+            listens: receivers.map(|r| (r.id.clone(), places(&r.config.claims(), true))).collect(),
             writes: exporters
                 .map(|e| (e.id.clone(), places(&e.config.claims(), false)))
                 .filter(|(_, place)| !place.is_empty())
@@ -75,11 +67,7 @@ impl Summary {
     }
 
     fn named(&self, which: impl Fn(Redaction) -> bool) -> Vec<&str> {
-        self.pipelines
-            .iter()
-            .filter(|line| which(line.redaction))
-            .map(|line| line.name.as_str())
-            .collect()
+        self.pipelines.iter().filter(|line| which(line.redaction)).map(|line| line.name.as_str()).collect()
     }
 
     fn redaction(&self) -> Vec<String> {
@@ -92,10 +80,7 @@ impl Summary {
         };
         let lines = [
             state(Redaction::Off, "OFF: peer ids pass as they are"),
-            state(
-                Redaction::Shadow,
-                "SHADOW: peer ids are counted and pass as they are",
-            ),
+            state(Redaction::Shadow, "SHADOW: peer ids are counted and pass as they are"),
             state(Redaction::On, "on"),
         ];
         lines.into_iter().flatten().collect()
@@ -103,14 +88,13 @@ impl Summary {
 }
 
 fn redaction(processors: &[String], origin: &Origin) -> Redaction {
-    let modes = processors
-        .iter()
-        .filter(|id| id.split('/').next() == Some(REDACTION))
-        .map(|id| match origin.text(&["processors", id, "mode"]) {
-            Some("off") => Redaction::Off,
-            Some("shadow") => Redaction::Shadow,
-            _ => Redaction::On,
-        });
+    let modes = processors.iter().filter(|id| id.split('/').next() == Some(REDACTION)).map(|id| match origin
+        .text(&["processors", id, "mode"])
+    {
+        Some("off") => Redaction::Off,
+        Some("shadow") => Redaction::Shadow,
+        _ => Redaction::On,
+    });
     modes.min_by_key(|mode| *mode as u8).unwrap_or(Redaction::Off)
 }
 
@@ -129,13 +113,7 @@ fn places(claims: &[Claim], listening: bool) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self
-            .listens
-            .iter()
-            .chain(&self.writes)
-            .map(|(id, _)| id.len())
-            .max()
-            .unwrap_or(0);
+        let width = self.listens.iter().chain(&self.writes).map(|(id, _)| id.len()).max().unwrap_or(0);
         let mut section = |title: &str, rows: Vec<String>| {
             for (n, row) in rows.into_iter().enumerate() {
                 writeln!(f, "  {:<10} {row}", if n == 0 { title } else { "" })?;
@@ -143,17 +121,12 @@ impl fmt::Display for Summary {
             Ok(())
         };
         let table = |rows: &[(String, String)]| {
-            rows.iter()
-                .map(|(id, place)| format!("{id:<width$}  {place}"))
-                .collect()
+            rows.iter().map(|(id, place)| format!("{id:<width$}  {place}")).collect()
         };
         section("listening", table(&self.listens))?;
         section(
             "pipelines",
-            self.pipelines
-                .iter()
-                .map(|line| format!("{}: {}", line.name, line.way))
-                .collect(),
+            self.pipelines.iter().map(|line| format!("{}: {}", line.name, line.way)).collect(),
         )?;
         section("writing", table(&self.writes))?;
         section("redaction", self.redaction())

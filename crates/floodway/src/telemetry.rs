@@ -12,9 +12,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Histograms of latencies, in seconds: from a local hand-over to a destination that is barely there.
-const SECONDS: &[f64] = &[
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+const SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// The recorder empties its buffers this often.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -51,10 +50,7 @@ impl Telemetry {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             handle,
-            started: Arc::new(Started {
-                at: Instant::now(),
-                unix_seconds: unix.as_secs_f64(),
-            }),
+            started: Arc::new(Started { at: Instant::now(), unix_seconds: unix.as_secs_f64() }),
         })
     }
 
@@ -91,59 +87,21 @@ impl Telemetry {
     fn write_process(&self, text: &mut String) {
         let mut add = |name: &str, kind: &str, help: &str, labels: &str, value: f64| {
             // Writing to a string cannot fail.
-            let _ = write!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}\n"
-            );
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}\n");
         };
         let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
-        add(
-            "floodway_build_info",
-            "gauge",
-            "The version that runs.",
-            version,
-            1.0,
-        );
-        add(
-            "floodway_uptime_seconds",
-            "gauge",
-            "Time since the start.",
-            "",
-            self.uptime().as_secs_f64(),
-        );
+        add("floodway_build_info", "gauge", "The version that runs.", version, 1.0);
+        add("floodway_uptime_seconds", "gauge", "Time since the start.", "", self.uptime().as_secs_f64());
         let start = self.started.unix_seconds;
-        add(
-            "process_start_time_seconds",
-            "gauge",
-            "When the process started, since 1970.",
-            "",
-            start,
-        );
+        add("process_start_time_seconds", "gauge", "When the process started, since 1970.", "", start);
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "seconds of CPU time stay far below 2^52"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "seconds of CPU time stay far below 2^52")]
         let cpu = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
-        add(
-            "process_cpu_seconds_total",
-            "counter",
-            "User and system CPU time.",
-            "",
-            cpu,
-        );
+        add("process_cpu_seconds_total", "counter", "User and system CPU time.", "", cpu);
         let process = Process::read();
         for (name, help, value) in [
-            (
-                "process_resident_memory_bytes",
-                "Resident memory.",
-                process.resident_bytes,
-            ),
-            (
-                "process_virtual_memory_bytes",
-                "Virtual memory.",
-                process.virtual_bytes,
-            ),
+            ("process_resident_memory_bytes", "Resident memory.", process.resident_bytes),
+            ("process_virtual_memory_bytes", "Virtual memory.", process.virtual_bytes),
             ("process_threads", "Threads.", process.threads),
             ("process_open_fds", "Open file descriptors.", process.open_files),
         ] {
@@ -169,15 +127,11 @@ impl Process {
             return Self::default();
         };
         let field = |name: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
             line.split_whitespace().next()?.parse::<f64>().ok()
         };
         #[expect(clippy::cast_precision_loss, reason = "a count of open files is small")]
-        let open_files = std::fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|folder| folder.count() as f64);
+        let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|folder| folder.count() as f64);
         Self {
             resident_bytes: field("VmRSS").map(|kib| kib * 1024.0),
             virtual_bytes: field("VmSize").map(|kib| kib * 1024.0),
@@ -215,29 +169,15 @@ mod tests {
     fn sums_over_series() {
         let text = "# HELP x y\nfloodway_accepted_items_total{component=\"a b\",kind=\"receiver\"} 3\n\
                     floodway_accepted_items_total{component=\"c\"} 4\nfloodway_dropped_items_total{reason=\"x\"} 1\nother 9\n";
-        assert_eq!(
-            totals(text),
-            Totals {
-                accepted: 7,
-                refused: 0,
-                delivered: 0,
-                dropped: 1
-            }
-        );
+        assert_eq!(totals(text), Totals { accepted: 7, refused: 0, delivered: 0, dropped: 1 });
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_has_numbers() {
         let process = Process::read();
-        assert!(
-            process.resident_bytes.is_some_and(|bytes| bytes > 100_000.0),
-            "{process:?}"
-        );
+        assert!(process.resident_bytes.is_some_and(|bytes| bytes > 100_000.0), "{process:?}");
         assert!(process.threads.is_some_and(|count| count >= 1.0), "{process:?}");
-        assert!(
-            process.open_files.is_some_and(|count| count >= 3.0),
-            "{process:?}"
-        );
+        assert!(process.open_files.is_some_and(|count| count >= 3.0), "{process:?}");
     }
 }

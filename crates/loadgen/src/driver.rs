@@ -56,12 +56,7 @@ pub struct DriverConfig {
 impl DriverConfig {
     /// Four connections of four requests each.
     pub fn new(target: impl Into<String>) -> Self {
-        Self {
-            target: target.into(),
-            connections: 4,
-            in_flight: 4,
-            timeout: Duration::from_secs(20),
-        }
+        Self { target: target.into(), connections: 4, in_flight: 4, timeout: Duration::from_secs(20) }
     }
 }
 
@@ -98,11 +93,7 @@ pub struct DriveReport {
 impl DriveReport {
     /// Accepted records a second.
     pub fn rate(&self) -> f64 {
-        if self.seconds > 0.0 {
-            self.accepted_records as f64 / self.seconds
-        } else {
-            0.0
-        }
+        if self.seconds > 0.0 { self.accepted_records as f64 / self.seconds } else { 0.0 }
     }
 }
 
@@ -130,17 +121,13 @@ impl Driver {
                 template: template.clone(),
                 sender: tokio::sync::Mutex::new(None),
             };
-            connection.sender().await.map_err(|reason| Error::Connect {
-                target: config.target.clone(),
-                reason,
-            })?;
+            connection
+                .sender()
+                .await
+                .map_err(|reason| Error::Connect { target: config.target.clone(), reason })?;
             connections.push(Arc::new(connection));
         }
-        Ok(Self {
-            config,
-            payloads,
-            connections,
-        })
+        Ok(Self { config, payloads, connections })
     }
 
     /// Makes one run: at this many records a second, or as fast as the answers come.
@@ -233,9 +220,7 @@ impl Tally {
         self.failed.fetch_add(1, Relaxed);
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let known = errors.contains_key(&reason) || errors.len() < MAX_ERROR_KINDS;
-        *errors
-            .entry(if known { reason } else { "other".into() })
-            .or_default() += 1;
+        *errors.entry(if known { reason } else { "other".into() }).or_default() += 1;
     }
 
     fn report(&self, elapsed: Duration) -> DriveReport {
@@ -262,9 +247,7 @@ struct Template {
 impl Template {
     fn new(target: &str, payloads: &PayloadSet) -> Result<Self> {
         let uri = format!("http://{target}{}", payloads.spec.signal.path());
-        let uri = uri
-            .parse()
-            .map_err(|_| Error::Setting(format!("{target} is not host:port")))?;
+        let uri = uri.parse().map_err(|_| Error::Setting(format!("{target} is not host:port")))?;
         let mut headers = HeaderMap::new();
         headers.insert("te", HeaderValue::from_static("trailers"));
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
@@ -289,9 +272,7 @@ impl Connection {
         if let Some(open) = slot.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(open.clone());
         }
-        let stream = TcpStream::connect(&self.target)
-            .await
-            .map_err(|e| format!("connect: {e}"))?;
+        let stream = TcpStream::connect(&self.target).await.map_err(|e| format!("connect: {e}"))?;
         stream.set_nodelay(true).map_err(|e| format!("connect: {e}"))?;
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|e| format!("HTTP/2 handshake: {e}"))?;
@@ -309,10 +290,7 @@ impl Connection {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.template.uri.clone();
         *request.headers_mut() = self.template.headers.clone();
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| format!("HTTP/2: {e}"))?;
+        let response = sender.send_request(request).await.map_err(|e| format!("HTTP/2: {e}"))?;
         read_answer(response, signal).await
     }
 }
@@ -322,46 +300,31 @@ async fn read_answer(response: Response<Incoming>, signal: Signal) -> Result<u64
     if !head.status.is_success() {
         return Err(format!("HTTP status {}", head.status));
     }
-    let body = Limited::new(body, MAX_ANSWER)
-        .collect()
-        .await
-        .map_err(|e| format!("answer: {e}"))?;
+    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|e| format!("answer: {e}"))?;
     // A server that has nothing but an error to say puts its status into the headers.
     let status = match body.trailers() {
         Some(trailers) if trailers.contains_key("grpc-status") => trailers,
         _ => &head.headers,
     };
     let text = |name: &str| status.get(name).and_then(|value| value.to_str().ok());
-    let code: u32 = text("grpc-status")
-        .and_then(|code| code.parse().ok())
-        .ok_or("answer: no grpc-status")?;
+    let code: u32 = text("grpc-status").and_then(|code| code.parse().ok()).ok_or("answer: no grpc-status")?;
     if code != 0 {
-        let message: String = text("grpc-message")
-            .unwrap_or_default()
-            .chars()
-            .take(MAX_ERROR_CHARS)
-            .collect();
-        return Err(format!("{} {message}", grpc::status_name(code))
-            .trim_end()
-            .to_owned());
+        let message: String =
+            text("grpc-message").unwrap_or_default().chars().take(MAX_ERROR_CHARS).collect();
+        return Err(format!("{} {message}", grpc::status_name(code)).trim_end().to_owned());
     }
     rejected_records(&body.to_bytes(), signal)
 }
 
 /// What a partial success rejected (OTLP specification, "Partial Success").
 fn rejected_records(framed: &[u8], signal: Signal) -> Result<u64, String> {
-    let Some(message) = framed
-        .get(grpc::FRAME_HEADER_LEN..)
-        .filter(|message| !message.is_empty())
-    else {
+    let Some(message) = framed.get(grpc::FRAME_HEADER_LEN..).filter(|message| !message.is_empty()) else {
         return Ok(0);
     };
     let unreadable = |e| format!("answer: {e}");
     let rejected = if signal == Signal::Logs {
         let answer = ExportLogsServiceResponse::decode(message).map_err(unreadable)?;
-        answer
-            .partial_success
-            .map_or(0, |partial| partial.rejected_log_records)
+        answer.partial_success.map_or(0, |partial| partial.rejected_log_records)
     } else {
         let answer = ExportTraceServiceResponse::decode(message).map_err(unreadable)?;
         answer.partial_success.map_or(0, |partial| partial.rejected_spans)
@@ -376,13 +339,8 @@ mod tests {
 
     #[test]
     fn partial_success_is_read() {
-        let partial = ExportTracePartialSuccess {
-            rejected_spans: 3,
-            error_message: "no".into(),
-        };
-        let answer = ExportTraceServiceResponse {
-            partial_success: Some(partial),
-        };
+        let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "no".into() };
+        let answer = ExportTraceServiceResponse { partial_success: Some(partial) };
         let framed = grpc::frame(&answer.encode_to_vec(), false);
         assert_eq!(rejected_records(&framed, Signal::Traces), Ok(3));
         assert_eq!(rejected_records(&grpc::frame(&[], false), Signal::Traces), Ok(0));
@@ -412,9 +370,7 @@ mod tests {
             })
             .unwrap(),
         );
-        let error = Driver::connect(DriverConfig::new("127.0.0.1:1"), payloads)
-            .await
-            .unwrap_err();
+        let error = Driver::connect(DriverConfig::new("127.0.0.1:1"), payloads).await.unwrap_err();
         assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     }
 }

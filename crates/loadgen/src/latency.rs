@@ -20,9 +20,7 @@ pub struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        let buckets = (0..LINEAR + OCTAVES * PER_OCTAVE)
-            .map(|_| AtomicU64::new(0))
-            .collect();
+        let buckets = (0..LINEAR + OCTAVES * PER_OCTAVE).map(|_| AtomicU64::new(0)).collect();
         Self { buckets }
     }
 }

@@ -41,10 +41,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let threads = cli.threads.max(1);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     match cli.command {
         Command::Bench(args) => runtime.block_on(commands::bench::run(args)),
         Command::Drive(args) => runtime.block_on(commands::drive::run(args)),

@@ -52,18 +52,10 @@ const SPAN_NAMES: [&str; 6] = [
     "dht.put_provider",
     "identify.push",
 ];
-const AGENTS: [&str; 4] = [
-    "kubo/0.29.0/3f0947b",
-    "rust-libp2p/0.44.2",
-    "lodestar/v1.25.0/linux-x64/nodejs",
-    "go-waku/v0.9.0-rc.1",
-];
-const POD_NAMES: [&str; 4] = [
-    "bootstrap-7f8c9d6b5-xk2lp",
-    "relay-0",
-    "gateway-66b8f7dfc9-q8zvm",
-    "crawler-28791240-7jx4n",
-];
+const AGENTS: [&str; 4] =
+    ["kubo/0.29.0/3f0947b", "rust-libp2p/0.44.2", "lodestar/v1.25.0/linux-x64/nodejs", "go-waku/v0.9.0-rc.1"];
+const POD_NAMES: [&str; 4] =
+    ["bootstrap-7f8c9d6b5-xk2lp", "relay-0", "gateway-66b8f7dfc9-q8zvm", "crawler-28791240-7jx4n"];
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -130,20 +122,13 @@ impl PayloadSet {
             ));
         }
         if spec.signal == Signal::Metrics {
-            return Err(Error::Setting(
-                "there are payloads for traces and logs, not for metrics".into(),
-            ));
+            return Err(Error::Setting("there are payloads for traces and logs, not for metrics".into()));
         }
         let peers = Arc::new(PeerBook::new(spec.seed, spec.peers));
         let mut rng = Rng::new(spec.seed);
-        let requests = (0..spec.distinct)
-            .map(|_| one_request(&spec, &peers, &mut rng))
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            spec,
-            requests,
-            peers,
-        })
+        let requests =
+            (0..spec.distinct).map(|_| one_request(&spec, &peers, &mut rng)).collect::<Result<_>>()?;
+        Ok(Self { spec, requests, peers })
     }
 
     /// Mean bytes of a record before compression, its share of resource and scope included.
@@ -155,28 +140,14 @@ impl PayloadSet {
 }
 
 fn one_request(spec: &PayloadSpec, peers: &PeerBook, rng: &mut Rng) -> Result<Payload> {
-    let mut maker = Maker {
-        peers,
-        rng,
-        percent: spec.peer_percent as usize,
-        made: 0,
-        trace_id: [0; 16],
-    };
+    let mut maker = Maker { peers, rng, percent: spec.peer_percent as usize, made: 0, trace_id: [0; 16] };
     let groups = maker.groups(spec.records_per_request);
     let message = match spec.signal {
         Signal::Logs => maker.logs(groups).encode_to_vec(),
         Signal::Traces | Signal::Metrics => maker.traces(groups).encode_to_vec(),
     };
-    let framed = if spec.gzip {
-        grpc::frame(&gzip(&message)?, true)
-    } else {
-        grpc::frame(&message, false)
-    };
-    Ok(Payload {
-        framed,
-        records: spec.records_per_request as u64,
-        message_bytes: message.len() as u64,
-    })
+    let framed = if spec.gzip { grpc::frame(&gzip(&message)?, true) } else { grpc::frame(&message, false) };
+    Ok(Payload { framed, records: spec.records_per_request as u64, message_bytes: message.len() as u64 })
 }
 
 fn gzip(message: &[u8]) -> Result<Vec<u8>> {
@@ -203,9 +174,7 @@ impl Maker<'_> {
             let parts = SCOPES.min(records);
             (0..parts).map(|part| share(records, parts, part)).collect()
         };
-        (0..resources)
-            .map(|part| scopes(share(records, resources, part)))
-            .collect()
+        (0..resources).map(|part| scopes(share(records, resources, part))).collect()
     }
 
     fn traces(&mut self, groups: Vec<Vec<usize>>) -> ExportTraceServiceRequest {
@@ -218,11 +187,7 @@ impl Maker<'_> {
                 schema_url: String::new(),
             });
             let scope_spans = scope_spans.collect();
-            resource_spans.push(ResourceSpans {
-                resource,
-                scope_spans,
-                schema_url: schema_url(),
-            });
+            resource_spans.push(ResourceSpans { resource, scope_spans, schema_url: schema_url() });
         }
         ExportTraceServiceRequest { resource_spans }
     }
@@ -237,43 +202,26 @@ impl Maker<'_> {
                 schema_url: String::new(),
             });
             let scope_logs = scope_logs.collect();
-            resource_logs.push(ResourceLogs {
-                resource,
-                scope_logs,
-                schema_url: schema_url(),
-            });
+            resource_logs.push(ResourceLogs { resource, scope_logs, schema_url: schema_url() });
         }
         ExportLogsServiceRequest { resource_logs }
     }
 
     fn resource(&mut self) -> Resource {
         let attributes = vec![
-            text(
-                "service.name",
-                self.rng.pick(&["kubo", "beacon-node", "relay", "indexer"]),
-            ),
+            text("service.name", self.rng.pick(&["kubo", "beacon-node", "relay", "indexer"])),
             text("service.version", "0.29.0"),
             text("k8s.pod.name", self.rng.pick(&POD_NAMES)),
             text("host.id", &self.rng.hex::<16>()),
             int("process.pid", 1 + self.rng.below(60_000) as i64),
         ];
-        Resource {
-            attributes,
-            ..Default::default()
-        }
+        Resource { attributes, ..Default::default() }
     }
 
     fn scope(&mut self) -> InstrumentationScope {
-        let name = self.rng.pick(&[
-            "github.com/libp2p/go-libp2p-kad-dht",
-            "libp2p_swarm",
-            "@libp2p/gossipsub",
-        ]);
-        InstrumentationScope {
-            name: name.into(),
-            version: "0.44.2".into(),
-            ..Default::default()
-        }
+        let name =
+            self.rng.pick(&["github.com/libp2p/go-libp2p-kad-dht", "libp2p_swarm", "@libp2p/gossipsub"]);
+        InstrumentationScope { name: name.into(), version: "0.44.2".into(), ..Default::default() }
     }
 
     /// Whether the next record names a peer; spreads the given share evenly, so that every request holds it exactly.
@@ -293,19 +241,11 @@ impl Maker<'_> {
         let end = start + 10_000 + self.rng.below(900_000_000);
         let failed = self.rng.below(50) == 0;
         let mut attributes = self.common_attributes();
-        attributes.push(if names_peer {
-            self.peer_attribute()
-        } else {
-            self.plain_attribute()
-        });
+        attributes.push(if names_peer { self.peer_attribute() } else { self.plain_attribute() });
         Span {
             trace_id: self.trace_id.to_vec(),
             span_id: self.rng.bytes::<8>().to_vec(),
-            parent_span_id: if first_of_trace {
-                vec![]
-            } else {
-                self.rng.bytes::<8>().to_vec()
-            },
+            parent_span_id: if first_of_trace { vec![] } else { self.rng.bytes::<8>().to_vec() },
             // Sampled, id is random, parent is known to be local (bits 0, 1 and 8).
             flags: 0x103,
             name: self.rng.pick(&SPAN_NAMES).into(),
@@ -315,17 +255,11 @@ impl Maker<'_> {
             attributes,
             events: vec![Event {
                 time_unix_nano: start + 5_000,
-                name: self
-                    .rng
-                    .pick(&["stream.opened", "stream.reset", "message"])
-                    .into(),
+                name: self.rng.pick(&["stream.opened", "stream.reset", "message"]).into(),
                 attributes: vec![int("stream.id", self.rng.below(100_000) as i64)],
                 ..Default::default()
             }],
-            status: failed.then(|| Status {
-                message: "context deadline exceeded".into(),
-                code: 2,
-            }),
+            status: failed.then(|| Status { message: "context deadline exceeded".into(), code: 2 }),
             ..Default::default()
         }
     }
@@ -338,11 +272,7 @@ impl Maker<'_> {
         // Of the records that name a peer every second does so in its body, as real logs do.
         let in_body = names_peer && self.rng.below(2) == 0;
         let mut attributes = self.common_attributes();
-        attributes.push(if names_peer && !in_body {
-            self.peer_attribute()
-        } else {
-            self.plain_attribute()
-        });
+        attributes.push(if names_peer && !in_body { self.peer_attribute() } else { self.plain_attribute() });
         let time = BASE_TIME_NS + self.made as u64 * 1_000_000 + self.rng.below(1_000_000);
         let (number, severity) = [(5, "DEBUG"), (9, "INFO"), (9, "INFO"), (13, "WARN")][self.rng.index(4)];
         LogRecord {
@@ -368,10 +298,7 @@ impl Maker<'_> {
         vec![
             text("rpc.system", "libp2p"),
             text("libp2p.protocol", self.rng.pick(&PROTOCOLS)),
-            text(
-                "network.transport",
-                self.rng.pick(&["quic", "tcp", "webtransport"]),
-            ),
+            text("network.transport", self.rng.pick(&["quic", "tcp", "webtransport"])),
             text("session.id", &self.rng.hex::<8>()),
             int("message.bytes_sent", self.rng.below(1 << 20) as i64),
             int("message.bytes_received", self.rng.below(1 << 24) as i64),
@@ -387,14 +314,8 @@ impl Maker<'_> {
     fn plain_attribute(&mut self) -> KeyValue {
         match self.rng.below(3) {
             0 => text("user_agent.original", self.rng.pick(&AGENTS)),
-            1 => text(
-                "container.image.digest",
-                &format!("sha256:{}", self.rng.hex::<32>()),
-            ),
-            _ => text(
-                "url.full",
-                &format!("https://gateway.example/api/v0/block/{}", self.rng.hex::<12>()),
-            ),
+            1 => text("container.image.digest", &format!("sha256:{}", self.rng.hex::<32>())),
+            _ => text("url.full", &format!("https://gateway.example/api/v0/block/{}", self.rng.hex::<12>())),
         }
     }
 
@@ -425,11 +346,7 @@ impl Maker<'_> {
         let id = self.peers.draw(self.rng).to_owned();
         match self.rng.below(3) {
             0 => format!("failed to dial {id}: all dials failed"),
-            1 => format!(
-                "connected to peer {} after {} ms",
-                self.multiaddr(&id),
-                self.rng.below(900)
-            ),
+            1 => format!("connected to peer {} after {} ms", self.multiaddr(&id), self.rng.below(900)),
             _ => format!("pruned peer={id} score=-{} from mesh", self.rng.below(100)),
         }
     }
@@ -446,11 +363,7 @@ impl Maker<'_> {
                 self.rng.below(900),
                 self.rng.below(256)
             ),
-            _ => format!(
-                "block {} validated, queue length {}",
-                self.rng.hex::<16>(),
-                self.rng.below(500)
-            ),
+            _ => format!("block {} validated, queue length {}", self.rng.hex::<16>(), self.rng.below(500)),
         }
     }
 }
@@ -464,19 +377,11 @@ fn any(value: Value) -> AnyValue {
 }
 
 fn text(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.into(),
-        value: Some(any(Value::StringValue(value.into()))),
-        ..Default::default()
-    }
+    KeyValue { key: key.into(), value: Some(any(Value::StringValue(value.into()))), ..Default::default() }
 }
 
 fn int(key: &str, value: i64) -> KeyValue {
-    KeyValue {
-        key: key.into(),
-        value: Some(any(Value::IntValue(value))),
-        ..Default::default()
-    }
+    KeyValue { key: key.into(), value: Some(any(Value::IntValue(value))), ..Default::default() }
 }
 
 #[cfg(test)]
@@ -489,30 +394,19 @@ mod tests {
     }
 
     fn set(signal: Signal, records_per_request: usize) -> PayloadSet {
-        PayloadSet::new(PayloadSpec {
-            signal,
-            records_per_request,
-            distinct: 3,
-            ..Default::default()
-        })
-        .unwrap()
+        PayloadSet::new(PayloadSpec { signal, records_per_request, distinct: 3, ..Default::default() })
+            .unwrap()
     }
 
     /// Strings of every span, one list a span, from prost's view of the message.
     fn span_texts(payload: &Payload) -> Vec<Vec<String>> {
         let request = ExportTraceServiceRequest::decode(message(payload)).unwrap();
-        let spans = request
-            .resource_spans
-            .iter()
-            .flat_map(|r| &r.scope_spans)
-            .flat_map(|s| &s.spans);
+        let spans = request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
         let string = |kv: &KeyValue| match kv.value.as_ref()?.value.as_ref()? {
             Value::StringValue(text) => Some(text.clone()),
             _ => None,
         };
-        spans
-            .map(|span| span.attributes.iter().filter_map(string).collect())
-            .collect()
+        spans.map(|span| span.attributes.iter().filter_map(string).collect()).collect()
     }
 
     #[test]
@@ -524,9 +418,8 @@ mod tests {
             assert_eq!(wire::count_records(message(payload)), Ok(1_000));
             let texts = span_texts(payload);
             assert_eq!(texts.len(), 1_000);
-            let with_peer = texts
-                .iter()
-                .filter(|t| t.iter().any(|s| set.peers.find_leaks(s.as_bytes()).is_some()));
+            let with_peer =
+                texts.iter().filter(|t| t.iter().any(|s| set.peers.find_leaks(s.as_bytes()).is_some()));
             assert_eq!(with_peer.count(), 100);
         }
     }
@@ -537,11 +430,7 @@ mod tests {
         let bytes = set.bytes_per_record();
         assert!((400.0..480.0).contains(&bytes), "{bytes} bytes a log record");
         let request = ExportLogsServiceRequest::decode(message(&set.requests[0])).unwrap();
-        let records = request
-            .resource_logs
-            .iter()
-            .flat_map(|r| &r.scope_logs)
-            .flat_map(|s| &s.log_records);
+        let records = request.resource_logs.iter().flat_map(|r| &r.scope_logs).flat_map(|s| &s.log_records);
         let (mut named, mut in_body) = (0, 0);
         for record in records {
             let body = record.body.as_ref().unwrap().encode_to_vec();
@@ -564,11 +453,7 @@ mod tests {
         for records in [1, 2, 3, 7, 10, 1_001] {
             let set = set(Signal::Traces, records);
             let request = ExportTraceServiceRequest::decode(message(&set.requests[0])).unwrap();
-            let scopes: Vec<_> = request
-                .resource_spans
-                .iter()
-                .flat_map(|r| &r.scope_spans)
-                .collect();
+            let scopes: Vec<_> = request.resource_spans.iter().flat_map(|r| &r.scope_spans).collect();
             assert!(scopes.iter().all(|s| !s.spans.is_empty()));
             assert_eq!(scopes.iter().map(|s| s.spans.len()).sum::<usize>(), records);
         }
@@ -578,34 +463,17 @@ mod tests {
     fn peers_repeat_but_many_occur() {
         let set = set(Signal::Traces, 1_000);
         let all: Vec<String> = set.requests.iter().flat_map(span_texts).flatten().collect();
-        let seen = set
-            .peers
-            .ids()
-            .iter()
-            .filter(|id| all.iter().any(|text| text.contains(*id)))
-            .count();
+        let seen = set.peers.ids().iter().filter(|id| all.iter().any(|text| text.contains(*id))).count();
         assert!((100..300).contains(&seen), "{seen} distinct peers in 300 records");
     }
 
     #[test]
     fn impossible_settings_are_refused() {
         for spec in [
-            PayloadSpec {
-                records_per_request: 0,
-                ..Default::default()
-            },
-            PayloadSpec {
-                distinct: 0,
-                ..Default::default()
-            },
-            PayloadSpec {
-                peer_percent: 101,
-                ..Default::default()
-            },
-            PayloadSpec {
-                signal: Signal::Metrics,
-                ..Default::default()
-            },
+            PayloadSpec { records_per_request: 0, ..Default::default() },
+            PayloadSpec { distinct: 0, ..Default::default() },
+            PayloadSpec { peer_percent: 101, ..Default::default() },
+            PayloadSpec { signal: Signal::Metrics, ..Default::default() },
         ] {
             assert!(PayloadSet::new(spec).is_err());
         }

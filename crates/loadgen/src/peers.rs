@@ -37,11 +37,7 @@ impl PeerBook {
     /// Makes `count` peers (at least one).
     pub fn new(seed: u64, count: usize) -> Self {
         let mut rng = Rng::new(seed ^ 0x7065_6572_5f69_6473);
-        let mut book = Self {
-            ids: Vec::new(),
-            texts: HashSet::new(),
-            keys: HashSet::new(),
-        };
+        let mut book = Self { ids: Vec::new(), texts: HashSet::new(), keys: HashSet::new() };
         while book.ids.len() < count.max(1) {
             let key: [u8; KEY_LEN] = rng.bytes();
             let id = peer_id(&key);
@@ -76,10 +72,7 @@ impl PeerBook {
             .map(|key: &[u8; KEY_LEN]| peer_id(key));
         let mut found = text.chain(binary);
         let first = found.next()?;
-        Some(Leaks {
-            count: 1 + found.count() as u64,
-            first,
-        })
+        Some(Leaks { count: 1 + found.count() as u64, first })
     }
 }
 
@@ -117,9 +110,7 @@ fn base58(bytes: &[u8]) -> String {
         }
     }
     let leading = std::iter::repeat_n('1', zeros);
-    leading
-        .chain(digits.iter().rev().map(|&d| char::from(BASE58[usize::from(d)])))
-        .collect()
+    leading.chain(digits.iter().rev().map(|&d| char::from(BASE58[usize::from(d)]))).collect()
 }
 
 #[cfg(test)]
@@ -172,28 +163,13 @@ mod tests {
         let book = PeerBook::new(7, 50);
         let others = PeerBook::new(8, 1);
         let stranger = &others.ids()[0];
-        assert_eq!(
-            book.find_leaks(format!("/ip4/192.0.2.1/p2p/{stranger}/x").as_bytes()),
-            None
-        );
+        assert_eq!(book.find_leaks(format!("/ip4/192.0.2.1/p2p/{stranger}/x").as_bytes()), None);
         assert_eq!(book.find_leaks(&book.ids()[3].as_bytes()[..51]), None);
         assert_eq!(book.find_leaks(b"12D3KooW"), None);
 
         let text = format!("a{}b12D3KooW{}", book.ids()[3], book.ids()[49]);
-        assert_eq!(
-            book.find_leaks(text.as_bytes()),
-            Some(Leaks {
-                count: 2,
-                first: book.ids()[3].clone()
-            })
-        );
+        assert_eq!(book.find_leaks(text.as_bytes()), Some(Leaks { count: 2, first: book.ids()[3].clone() }));
         let binary = base58_decode(&book.ids()[9]);
-        assert_eq!(
-            book.find_leaks(&binary),
-            Some(Leaks {
-                count: 1,
-                first: book.ids()[9].clone()
-            })
-        );
+        assert_eq!(book.find_leaks(&binary), Some(Leaks { count: 1, first: book.ids()[9].clone() }));
     }
 }

@@ -19,40 +19,28 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let text = read(&path)?;
     parse_cpu_ticks(&text)
         .map(|ticks| ticks as f64 / TICKS_PER_SECOND)
-        .ok_or(Error::Proc {
-            path,
-            what: "utime and stime",
-        })
+        .ok_or(Error::Proc { path, what: "utime and stime" })
 }
 
 /// The most memory, in bytes, that a process has had resident at once (`VmHWM`).
 pub fn peak_rss_bytes(pid: u32) -> Result<u64> {
     let path = PathBuf::from(format!("/proc/{pid}/status"));
     let text = read(&path)?;
-    kib_field(&text, "VmHWM:")
-        .map(|kib| kib * 1024)
-        .ok_or(Error::Proc { path, what: "VmHWM" })
+    kib_field(&text, "VmHWM:").map(|kib| kib * 1024).ok_or(Error::Proc { path, what: "VmHWM" })
 }
 
 /// CPU seconds that the whole machine has spent other than idle since it started.
 pub fn machine_busy_seconds() -> Result<f64> {
     let path = PathBuf::from("/proc/stat");
     let text = read(&path)?;
-    parse_busy_ticks(&text)
-        .map(|t| t as f64 / TICKS_PER_SECOND)
-        .ok_or(Error::Proc {
-            path,
-            what: "line cpu",
-        })
+    parse_busy_ticks(&text).map(|t| t as f64 / TICKS_PER_SECOND).ok_or(Error::Proc { path, what: "line cpu" })
 }
 
 /// Cores of the machine, also of those that this process is kept away from.
 pub fn cores() -> usize {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     // A line `cpuN ...` for each, after the line `cpu ...` for all.
-    text.lines()
-        .filter(|line| line.starts_with("cpu") && !line.starts_with("cpu "))
-        .count()
+    text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count()
 }
 
 /// The machine that a figure was measured on.
@@ -75,15 +63,10 @@ impl Machine {
     pub fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpu = text("/proc/cpuinfo");
-        let cpu = cpu
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let load = text("/proc/loadavg");
         Self {
-            cpu: cpu
-                .map_or("unknown processor", |(_, name)| name)
-                .trim()
-                .to_owned(),
+            cpu: cpu.map_or("unknown processor", |(_, name)| name).trim().to_owned(),
             cores: cores(),
             memory_mib: kib_field(&text("/proc/meminfo"), "MemTotal:").unwrap_or(0) / 1024,
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -94,13 +77,7 @@ impl Machine {
 
 impl std::fmt::Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            cpu,
-            cores,
-            memory_mib,
-            kernel,
-            load_1min,
-        } = self;
+        let Self { cpu, cores, memory_mib, kernel, load_1min } = self;
         write!(
             f,
             "{cpu}, {cores} cores, {memory_mib} MiB, Linux {kernel}, load {load_1min:.1} before the run"
@@ -125,17 +102,13 @@ fn parse_cpu_ticks(stat: &str) -> Option<u64> {
 /// The line `cpu user nice system idle iowait irq softirq steal ...`, without idle, iowait and what is stolen or counted twice.
 fn parse_busy_ticks(stat: &str) -> Option<u64> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line
-        .split_ascii_whitespace()
-        .map_while(|n| n.parse().ok())
-        .collect();
+    let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|n| n.parse().ok()).collect();
     (ticks.len() >= 7).then(|| ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6])
 }
 
 /// The number of a line `Name:   123 kB`.
 fn kib_field(text: &str, name: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 #[cfg(test)]
@@ -153,14 +126,8 @@ mod tests {
 
     #[test]
     fn other_files() {
-        assert_eq!(
-            kib_field("VmPeak:\t  10 kB\nVmHWM:\t    5132 kB\n", "VmHWM:"),
-            Some(5_132)
-        );
-        assert_eq!(
-            parse_busy_ticks("cpu  1 2 3 1000 1000 4 5 9 9 9\ncpu0 1"),
-            Some(15)
-        );
+        assert_eq!(kib_field("VmPeak:\t  10 kB\nVmHWM:\t    5132 kB\n", "VmHWM:"), Some(5_132));
+        assert_eq!(parse_busy_ticks("cpu  1 2 3 1000 1000 4 5 9 9 9\ncpu0 1"), Some(15));
         assert_eq!(parse_busy_ticks("cpu  1 2"), None);
     }
 

@@ -81,9 +81,6 @@ mod tests {
         let first: u32 = counts[..50].iter().sum();
         let last: u32 = counts[4_950..].iter().sum();
         assert!(first > 15_000, "the first 1 % of the ranks has {first} of 50,000");
-        assert!(
-            last > 0 && last < 300,
-            "the last 1 % of the ranks has {last} of 50,000"
-        );
+        assert!(last > 0 && last < 300, "the last 1 % of the ranks has {last} of 50,000");
     }
 }

@@ -95,10 +95,7 @@ pub struct Sink {
 impl Sink {
     /// Listens.
     pub async fn start(config: SinkConfig) -> Result<Self> {
-        let listening = |source| Error::Listen {
-            addr: config.listen,
-            source,
-        };
+        let listening = |source| Error::Listen { addr: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let addr = listener.local_addr().map_err(listening)?;
         let shared = Arc::new(Shared {
@@ -111,11 +108,7 @@ impl Sink {
             findings: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self {
-            addr,
-            shared,
-            accepting,
-        })
+        Ok(Self { addr, shared, accepting })
     }
 
     /// Where it listens.
@@ -127,22 +120,10 @@ impl Sink {
     pub fn received(&self) -> Received {
         let [spans, log_records, metrics] =
             Signal::ALL.map(|s| self.shared.records[s as usize].load(Relaxed));
-        let findings = self
-            .shared
-            .findings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let findings = self.shared.findings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let requests = self.shared.requests.load(Relaxed);
         let bytes = self.shared.bytes.load(Relaxed);
-        Received {
-            requests,
-            bytes,
-            spans,
-            log_records,
-            metrics,
-            ..findings
-        }
+        Received { requests, bytes, spans, log_records, metrics, ..findings }
     }
 
     /// Waits until `records` have come in all, or nothing has come for `quiet`, and gives the counts.
@@ -254,9 +235,7 @@ async fn answer(
     }
     let body = Full::new(Bytes::from_static(&[0; FRAME_HEADER_LEN]));
     let mut response = Response::new(body.with_trailers(std::future::ready(Some(Ok(trailers)))));
-    response
-        .headers_mut()
-        .insert("content-type", HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     Ok(response)
 }
 
@@ -268,10 +247,7 @@ struct Refused {
 
 impl Refused {
     fn malformed(message: impl Into<String>) -> Self {
-        Self {
-            code: INVALID_ARGUMENT,
-            message: message.into(),
-        }
+        Self { code: INVALID_ARGUMENT, message: message.into() }
     }
 }
 
@@ -282,10 +258,7 @@ async fn receive(request: Request<Incoming>, shared: &Shared) -> Result<(), Refu
             message: format!("no service at {}", request.uri().path()),
         });
     };
-    let encoding = request
-        .headers()
-        .get("grpc-encoding")
-        .map_or(&b"identity"[..], |value| value.as_bytes());
+    let encoding = request.headers().get("grpc-encoding").map_or(&b"identity"[..], |value| value.as_bytes());
     let gzip = match encoding {
         b"identity" => false,
         b"gzip" => true,
@@ -317,17 +290,13 @@ async fn receive_whole(
     check: bool,
 ) -> Result<(u64, u64), Refused> {
     let body = Limited::new(body, MAX_MESSAGE).collect().await;
-    let framed = body
-        .map_err(|e| Refused::malformed(format!("body: {e}")))?
-        .to_bytes();
+    let framed = body.map_err(|e| Refused::malformed(format!("body: {e}")))?.to_bytes();
     let (header, message) = framed
         .split_first_chunk()
         .ok_or_else(|| Refused::malformed("body shorter than a gRPC frame header"))?;
     let (compressed, length) = grpc::parse_header(*header);
     if message.len() as u64 != u64::from(length) {
-        return Err(Refused::malformed(
-            "the gRPC frame's length is not that of the message",
-        ));
+        return Err(Refused::malformed("the gRPC frame's length is not that of the message"));
     }
     let inflated = if compressed { Some(gunzip(message)?) } else { None };
     let plain = inflated.as_deref().unwrap_or(message);
@@ -373,9 +342,7 @@ async fn receive_streamed(mut body: Incoming) -> Result<(u64, u64), Refused> {
             counter = Some(RecordCounter::new(length));
         }
         if let Some(counter) = &mut counter {
-            counter
-                .feed(&data)
-                .map_err(|e| Refused::malformed(e.to_string()))?;
+            counter.feed(&data).map_err(|e| Refused::malformed(e.to_string()))?;
         }
     }
     let counter = counter.ok_or_else(|| Refused::malformed("body shorter than a gRPC frame header"))?;
@@ -388,30 +355,15 @@ fn decoded_records(signal: Signal, message: &[u8]) -> Result<u64, prost::DecodeE
     let records: usize = match signal {
         Signal::Traces => {
             let request = ExportTraceServiceRequest::decode(message)?;
-            request
-                .resource_spans
-                .iter()
-                .flat_map(|r| &r.scope_spans)
-                .map(|s| s.spans.len())
-                .sum()
+            request.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|s| s.spans.len()).sum()
         }
         Signal::Logs => {
             let request = ExportLogsServiceRequest::decode(message)?;
-            request
-                .resource_logs
-                .iter()
-                .flat_map(|r| &r.scope_logs)
-                .map(|s| s.log_records.len())
-                .sum()
+            request.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum()
         }
         Signal::Metrics => {
             let request = ExportMetricsServiceRequest::decode(message)?;
-            request
-                .resource_metrics
-                .iter()
-                .flat_map(|r| &r.scope_metrics)
-                .map(|s| s.metrics.len())
-                .sum()
+            request.resource_metrics.iter().flat_map(|r| &r.scope_metrics).map(|s| s.metrics.len()).sum()
         }
     };
     Ok(records as u64)

@@ -49,15 +49,7 @@ enum Next {
 impl RecordCounter {
     /// For a message of this many bytes.
     pub fn new(message_len: u64) -> Self {
-        Self {
-            at: 0,
-            ends: [message_len, 0, 0],
-            depth: 0,
-            next: Next::Tag,
-            varint: 0,
-            shift: 0,
-            records: 0,
-        }
+        Self { at: 0, ends: [message_len, 0, 0], depth: 0, next: Next::Tag, varint: 0, shift: 0, records: 0 }
     }
 
     /// Takes the next piece of the message. After an error the counter is of no more use.
@@ -123,10 +115,7 @@ impl RecordCounter {
     }
 
     fn length(&mut self, field: u64, length: u64) -> Result<(), Malformed> {
-        let end = self
-            .at
-            .checked_add(length)
-            .filter(|&end| end <= self.ends[self.depth]);
+        let end = self.at.checked_add(length).filter(|&end| end <= self.ends[self.depth]);
         let Some(end) = end else {
             return Err(self.wrong("a length that goes beyond the message around it"));
         };
@@ -175,12 +164,7 @@ mod tests {
 
     fn request(shape: &[Vec<usize>]) -> ExportTraceServiceRequest {
         let scope = |spans: usize| ScopeSpans {
-            spans: (0..spans)
-                .map(|i| Span {
-                    name: "n".repeat(i * 7),
-                    ..Default::default()
-                })
-                .collect(),
+            spans: (0..spans).map(|i| Span { name: "n".repeat(i * 7), ..Default::default() }).collect(),
             schema_url: "s".into(),
             ..Default::default()
         };
@@ -189,9 +173,7 @@ mod tests {
             schema_url: "https://opentelemetry.io/schemas/1.30.0".into(),
             ..Default::default()
         };
-        ExportTraceServiceRequest {
-            resource_spans: shape.iter().map(resource).collect(),
-        }
+        ExportTraceServiceRequest { resource_spans: shape.iter().map(resource).collect() }
     }
 
     proptest! {

@@ -20,10 +20,7 @@ fn main() {
         let start = Instant::now();
         (0..rounds).for_each(|_| run());
         let ns = start.elapsed().as_nanos() as f64 / f64::from(rounds) / SPANS as f64;
-        println!(
-            "{what:12} {ns:7.1} ns a span, {:.2} GB/s",
-            request.len() as f64 / SPANS as f64 / ns
-        );
+        println!("{what:12} {ns:7.1} ns a span, {:.2} GB/s", request.len() as f64 / SPANS as f64 / ns);
     };
     per_span("memcpy", &mut || {
         black_box(black_box(&request).to_vec());
@@ -45,12 +42,7 @@ fn request() -> Bytes {
 }
 
 fn span(w: &mut Writer, i: u64) {
-    w.bytes(
-        1,
-        &u128::from(i)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            .to_be_bytes(),
-    );
+    w.bytes(1, &u128::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes());
     w.bytes(2, &i.to_be_bytes());
     w.string(5, "GET /api/v1/content/{id}");
     w.uint(6, 2);

@@ -100,13 +100,7 @@ impl Ack {
             worst: AtomicU8::new(Verdict::Acked as u8),
             waker: Mutex::new(None),
         });
-        (
-            Self {
-                shared: Arc::clone(&shared),
-                settled: AtomicBool::new(false),
-            },
-            AckWaiter { shared },
-        )
+        (Self { shared: Arc::clone(&shared), settled: AtomicBool::new(false) }, AckWaiter { shared })
     }
 
     /// Says that this branch has come to `stage`; settles the token when that is what the receiver waits for.
@@ -135,10 +129,7 @@ impl Clone for Ack {
         if !settled {
             self.shared.pending.fetch_add(1, Ordering::AcqRel);
         }
-        Self {
-            shared: Arc::clone(&self.shared),
-            settled: AtomicBool::new(settled),
-        }
+        Self { shared: Arc::clone(&self.shared), settled: AtomicBool::new(settled) }
     }
 }
 

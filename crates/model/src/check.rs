@@ -93,19 +93,12 @@ pub(crate) struct Survey {
 }
 
 pub(crate) fn survey(descriptor: &'static MessageDescriptor, buf: &[u8]) -> Result<Survey, Malformed> {
-    let mut walk = Walk {
-        buf,
-        survey: Survey::default(),
-    };
+    let mut walk = Walk { buf, survey: Survey::default() };
     match walk.message(descriptor, 0, buf.len(), MAX_DEPTH) {
         Ok(()) => Ok(walk.survey),
         Err(mut fault) => {
             fault.path.reverse();
-            Err(Malformed {
-                path: fault.path.join("."),
-                offset: fault.offset,
-                problem: fault.problem,
-            })
+            Err(Malformed { path: fault.path.join("."), offset: fault.offset, problem: fault.problem })
         }
     }
 }
@@ -137,11 +130,7 @@ enum Short {
 
 #[cold]
 fn fault(offset: usize, problem: impl Into<Problem>) -> Box<Fault> {
-    Box::new(Fault {
-        path: Vec::new(),
-        offset,
-        problem: problem.into(),
-    })
+    Box::new(Fault { path: Vec::new(), offset, problem: problem.into() })
 }
 
 struct Walk<'a> {
@@ -230,8 +219,7 @@ impl Walk<'_> {
         if let Some(known) = descriptor.field(field.number) {
             self.survey.repairs.duplicates += usize::from(*seen & known.slot != 0);
             *seen |= known.slot;
-            self.value(known, &field, depth_left)
-                .map_err(|f| f.within(known.name))?;
+            self.value(known, &field, depth_left).map_err(|f| f.within(known.name))?;
         }
         Ok(field.end)
     }
@@ -245,13 +233,9 @@ impl Walk<'_> {
         depth_left: usize,
     ) -> Result<(), Box<Fault>> {
         match known {
-            Some(FieldDescriptor {
-                kind: Kind::Message(inner),
-                name,
-                ..
-            }) => self
-                .message(inner, body, end, depth_left - 1)
-                .map_err(|f| f.within(name)),
+            Some(FieldDescriptor { kind: Kind::Message(inner), name, .. }) => {
+                self.message(inner, body, end, depth_left - 1).map_err(|f| f.within(name))
+            }
             _ => Ok(()),
         }
     }

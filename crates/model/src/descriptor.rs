@@ -157,10 +157,7 @@ pub const fn index(fields: &[FieldDescriptor]) -> [u8; MAX_FIELD_NUMBER + 1] {
 
 /// Fills [`MessageDescriptor::by_tag`].
 pub const fn by_tag(fields: &[FieldDescriptor]) -> [TagEntry; 128] {
-    let mut entries = [TagEntry {
-        shape: Shape::Other,
-        slot: 0,
-    }; 128];
+    let mut entries = [TagEntry { shape: Shape::Other, slot: 0 }; 128];
     let mut position = 0;
     while position < fields.len() {
         let field = &fields[position];
@@ -174,10 +171,7 @@ pub const fn by_tag(fields: &[FieldDescriptor]) -> [TagEntry; 128] {
         };
         let tag = (field.number << 3 | wire) as usize;
         if tag < entries.len() {
-            entries[tag] = TagEntry {
-                shape,
-                slot: field.slot,
-            };
+            entries[tag] = TagEntry { shape, slot: field.slot };
         }
         position += 1;
     }

@@ -15,9 +15,7 @@ pub fn walk(data: &[u8]) {
         };
         let again = Request::receive(signal, request.bytes().clone());
         assert!(matches!(&again, Ok((same, repairs)) if !repairs.any() && *same == request));
-        let end = Fields::new(request.bytes(), 0..request.bytes().len())
-            .last()
-            .map_or(0, |f| f.end);
+        let end = Fields::new(request.bytes(), 0..request.bytes().len()).last().map_or(0, |f| f.end);
         assert_eq!(end, request.bytes().len());
     }
 }
@@ -35,13 +33,7 @@ pub fn splice(data: &[u8]) {
         let mut splice = Splice::new();
         let mut script = edits.iter().copied().cycle();
         let buf = request.bytes().clone();
-        edit(
-            request_descriptor(signal),
-            &buf,
-            0..buf.len(),
-            &mut splice,
-            &mut script,
-        );
+        edit(request_descriptor(signal), &buf, 0..buf.len(), &mut splice, &mut script);
         let empty = splice.is_empty();
         let result = splice.apply(request.into_bytes());
         assert!(!empty || result == buf);
@@ -62,11 +54,7 @@ fn edit(
             (Some(Kind::Message(inner)), Wire::Len) => {
                 splice.open(&field);
                 edit(inner, buf, field.body_range(), splice, script);
-                if action == 1 {
-                    splice.discard()
-                } else {
-                    splice.close()
-                }
+                if action == 1 { splice.discard() } else { splice.close() }
             }
             (Some(Kind::String), Wire::Len) if action & 2 == 2 => {
                 splice.open(&field);

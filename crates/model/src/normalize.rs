@@ -26,10 +26,7 @@ fn message(descriptor: &'static MessageDescriptor, buf: &[u8], out: &mut Writer)
     for known in descriptor.fields {
         let of_this = |field: &&Field| field.number == known.number;
         if known.repeated {
-            fields
-                .iter()
-                .filter(of_this)
-                .for_each(|field| value(known, field, buf, out));
+            fields.iter().filter(of_this).for_each(|field| value(known, field, buf, out));
         } else if let Some(oneof) = known.oneof {
             let run = winning_run(descriptor, oneof, &fields);
             singular(known, &run, buf, out);
@@ -53,11 +50,7 @@ fn winning_run(descriptor: &MessageDescriptor, oneof: u8, fields: &[Field]) -> V
     let Some(last) = members.last() else {
         return Vec::new();
     };
-    let run = members
-        .iter()
-        .rev()
-        .take_while(|f| f.number == last.number)
-        .count();
+    let run = members.iter().rev().take_while(|f| f.number == last.number).count();
     members[members.len() - run..].to_vec()
 }
 
@@ -68,11 +61,7 @@ fn singular(known: &'static FieldDescriptor, occurrences: &[Field], buf: &[u8], 
     }
     match known.kind {
         Kind::Message(inner) if occurrences.len() > 1 => {
-            let merged: Vec<u8> = occurrences
-                .iter()
-                .flat_map(|f| &buf[f.body_range()])
-                .copied()
-                .collect();
+            let merged: Vec<u8> = occurrences.iter().flat_map(|f| &buf[f.body_range()]).copied().collect();
             out.message(known.number, |out| message(inner, &merged, out));
         }
         _ => value(known, last, buf, out),

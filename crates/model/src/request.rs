@@ -65,11 +65,7 @@ impl Request {
 
     /// Applies the edits of `splice`, after which `items` records are left.
     pub fn spliced(self, splice: &Splice, items: usize) -> Self {
-        Self {
-            signal: self.signal,
-            items,
-            bytes: splice.apply(self.bytes),
-        }
+        Self { signal: self.signal, items, bytes: splice.apply(self.bytes) }
     }
 
     /// The kind of telemetry.

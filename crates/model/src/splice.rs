@@ -132,17 +132,11 @@ impl Splice {
     /// Replaces `range` of the original by `with`. Edits are made in order of position.
     pub fn replace(&mut self, range: Range<usize>, with: &[u8]) {
         self.reserve_lengths();
-        debug_assert!(
-            self.patches.last().is_none_or(|p| p.range.end <= range.start),
-            "edits go backwards"
-        );
+        debug_assert!(self.patches.last().is_none_or(|p| p.range.end <= range.start), "edits go backwards");
         self.grow(with.len() as isize - range.len() as isize);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(with);
-        self.patches.push(Patch {
-            range,
-            with: at..at + with.len(),
-        });
+        self.patches.push(Patch { range, with: at..at + with.len() });
     }
 
     /// Inserts `with` before offset `at`.
@@ -188,9 +182,7 @@ impl Splice {
         }
         // The first patch that brings the balance back is needed too.
         let settled = if settled > 0 { settled + 1 } else { 0 };
-        let head = settled
-            .checked_sub(1)
-            .map_or(Some(0), |n| self.patches.get(n).map(|p| p.range.end))?;
+        let head = settled.checked_sub(1).map_or(Some(0), |n| self.patches.get(n).map(|p| p.range.end))?;
         (head <= len / 2).then_some(settled)
     }
 
@@ -228,10 +220,7 @@ impl Splice {
 
     /// `original` with these patches applied, in a new buffer.
     fn assemble(&self, original: &[u8], patches: &[Patch]) -> BytesMut {
-        let grown: isize = patches
-            .iter()
-            .map(|p| p.with.len() as isize - p.range.len() as isize)
-            .sum();
+        let grown: isize = patches.iter().map(|p| p.with.len() as isize - p.range.len() as isize).sum();
         let mut out = BytesMut::with_capacity(original.len().saturating_add_signed(grown));
         let mut at = 0;
         for patch in patches {
@@ -251,10 +240,7 @@ impl Splice {
             frame.patches_before = self.patches.len();
             let at = self.bytes.len();
             self.bytes.extend_from_slice(&[0; 10]);
-            self.patches.push(Patch {
-                range: frame.prefix..frame.body,
-                with: at..at,
-            });
+            self.patches.push(Patch { range: frame.prefix..frame.body, with: at..at });
             self.reserved += 1;
         }
     }

@@ -29,10 +29,7 @@ impl<'a> View<'a> {
 
     /// The message in the length-delimited `field` of the same buffer.
     pub fn at(buf: &'a [u8], field: Field) -> Self {
-        Self {
-            buf,
-            field: Some(field),
-        }
+        Self { buf, field: Some(field) }
     }
 
     /// The whole request's bytes, which all offsets refer to.
@@ -76,8 +73,7 @@ impl<'a> View<'a> {
     /// The value of a `string` field.
     #[inline]
     pub fn string(&self, number: u32) -> Option<&'a str> {
-        self.bytes(number)
-            .and_then(|bytes| simdutf8::basic::from_utf8(bytes).ok())
+        self.bytes(number).and_then(|bytes| simdutf8::basic::from_utf8(bytes).ok())
     }
 
     /// The bits of a scalar field.
@@ -95,12 +91,7 @@ impl<'a> View<'a> {
     /// The elements of a repeated message field.
     #[inline]
     pub fn messages<M: Message<'a>>(&self, number: u32) -> Messages<'a, M> {
-        Messages {
-            view: *self,
-            fields: self.fields(),
-            number,
-            message: PhantomData,
-        }
+        Messages { view: *self, fields: self.fields(), number, message: PhantomData }
     }
 
     /// The elements of a repeated string field.
@@ -114,16 +105,10 @@ impl<'a> View<'a> {
     /// The bits of the elements of a repeated scalar field, packed or not.
     pub fn scalars(&self, number: u32, wire: Wire) -> impl Iterator<Item = u64> + use<'a> {
         let buf = self.buf;
-        self.fields()
-            .filter(move |f| f.number == number)
-            .flat_map(move |f| match f.wire {
-                Wire::Len => Elements::Packed {
-                    buf: buf.get(..f.end).unwrap_or_default(),
-                    at: f.body,
-                    wire,
-                },
-                _ => Elements::One(Some(f.bits)),
-            })
+        self.fields().filter(move |f| f.number == number).flat_map(move |f| match f.wire {
+            Wire::Len => Elements::Packed { buf: buf.get(..f.end).unwrap_or_default(), at: f.body, wire },
+            _ => Elements::One(Some(f.bits)),
+        })
     }
 }
 
@@ -161,10 +146,9 @@ impl Iterator for Elements<'_> {
             Self::Packed { buf, at, wire } => {
                 let (bits, next) = match wire {
                     Wire::Fixed64 => (u64::from_le_bytes(*buf.get(*at..)?.first_chunk()?), *at + 8),
-                    Wire::Fixed32 => (
-                        u64::from(u32::from_le_bytes(*buf.get(*at..)?.first_chunk()?)),
-                        *at + 4,
-                    ),
+                    Wire::Fixed32 => {
+                        (u64::from(u32::from_le_bytes(*buf.get(*at..)?.first_chunk()?)), *at + 4)
+                    }
                     _ => read_varint(buf, *at).ok()?,
                 };
                 *at = next;

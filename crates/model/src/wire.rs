@@ -113,11 +113,7 @@ fn read_long_varint(buf: &[u8], at: usize) -> Result<(u64, usize), WireError> {
             return Ok((value, at + index + 1));
         }
     }
-    Err(if buf.len() - at < 10 {
-        WireError::Truncated
-    } else {
-        WireError::VarintOverflow
-    })
+    Err(if buf.len() - at < 10 { WireError::Truncated } else { WireError::VarintOverflow })
 }
 
 /// The bytes that `value` takes as a varint, 1 to 10.
@@ -166,22 +162,12 @@ pub fn read_field(buf: &[u8], at: usize, end: usize) -> Result<Field, WireError>
     if number == 0 || number >= 1 << 29 {
         return Err(WireError::FieldNumber);
     }
-    let mut field = Field {
-        number,
-        wire: Wire::Varint,
-        start: at,
-        prefix,
-        body: prefix,
-        end: prefix,
-        bits: 0,
-    };
+    let mut field =
+        Field { number, wire: Wire::Varint, start: at, prefix, body: prefix, end: prefix, bits: 0 };
     match tag & 7 {
         0 => (field.bits, field.end) = read_varint(buf, prefix)?,
         1 => {
-            let bytes = buf
-                .get(prefix..)
-                .and_then(|b| b.first_chunk::<8>())
-                .ok_or(WireError::Truncated)?;
+            let bytes = buf.get(prefix..).and_then(|b| b.first_chunk::<8>()).ok_or(WireError::Truncated)?;
             (field.wire, field.bits, field.end) = (Wire::Fixed64, u64::from_le_bytes(*bytes), prefix + 8);
         }
         2 => {
@@ -192,10 +178,7 @@ pub fn read_field(buf: &[u8], at: usize, end: usize) -> Result<Field, WireError>
             (field.wire, field.body, field.end) = (Wire::Len, body, body + len as usize);
         }
         5 => {
-            let bytes = buf
-                .get(prefix..)
-                .and_then(|b| b.first_chunk::<4>())
-                .ok_or(WireError::Truncated)?;
+            let bytes = buf.get(prefix..).and_then(|b| b.first_chunk::<4>()).ok_or(WireError::Truncated)?;
             (field.wire, field.bits, field.end) =
                 (Wire::Fixed32, u64::from(u32::from_le_bytes(*bytes)), prefix + 4);
         }
@@ -216,11 +199,7 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The fields of the message whose body is `range` of `buf`.
     pub fn new(buf: &'a [u8], range: Range<usize>) -> Self {
-        Self {
-            buf,
-            at: range.start,
-            end: range.end.min(buf.len()),
-        }
+        Self { buf, at: range.start, end: range.end.min(buf.len()) }
     }
 }
 

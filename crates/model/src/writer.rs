@@ -22,9 +22,7 @@ impl Writer {
 
     /// An empty message with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            buf: BytesMut::with_capacity(bytes),
-        }
+        Self { buf: BytesMut::with_capacity(bytes) }
     }
 
     /// Bytes written so far.

@@ -17,18 +17,9 @@ const FILES: &[(&str, &str)] = &[
     ("trace", "opentelemetry/proto/trace/v1/trace.proto"),
     ("logs", "opentelemetry/proto/logs/v1/logs.proto"),
     ("metrics", "opentelemetry/proto/metrics/v1/metrics.proto"),
-    (
-        "collector_trace",
-        "opentelemetry/proto/collector/trace/v1/trace_service.proto",
-    ),
-    (
-        "collector_logs",
-        "opentelemetry/proto/collector/logs/v1/logs_service.proto",
-    ),
-    (
-        "collector_metrics",
-        "opentelemetry/proto/collector/metrics/v1/metrics_service.proto",
-    ),
+    ("collector_trace", "opentelemetry/proto/collector/trace/v1/trace_service.proto"),
+    ("collector_logs", "opentelemetry/proto/collector/logs/v1/logs_service.proto"),
+    ("collector_metrics", "opentelemetry/proto/collector/metrics/v1/metrics_service.proto"),
 ];
 
 /// What pipelines count.
@@ -54,11 +45,7 @@ fn generated_code_is_current() {
             fs::write(&path, want).unwrap();
         } else {
             let have = fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                have == want,
-                "{} has drifted from proto/: run with UPDATE_GENERATED=1",
-                path.display()
-            );
+            assert!(have == want, "{} has drifted from proto/: run with UPDATE_GENERATED=1", path.display());
         }
     }
 }
@@ -101,11 +88,8 @@ fn static_name(full: &str) -> String {
 
 fn enumeration(out: &mut String, parent: &str, declared: &EnumDescriptorProto) {
     let name = format!("{parent}{}", declared.name());
-    let values: String = declared
-        .value
-        .iter()
-        .map(|v| format!("({}, {:?}), ", v.number(), v.name()))
-        .collect();
+    let values: String =
+        declared.value.iter().map(|v| format!("({}, {:?}), ", v.number(), v.name())).collect();
     write!(
         out,
         "\n/// The table of `{name}`.\npub static {}: descriptor::EnumDescriptor = \
@@ -140,9 +124,7 @@ fn table(out: &mut String, dotted: &str, fields: &[&FieldDescriptorProto]) {
         let slot = if repeated {
             0
         } else {
-            let known = field
-                .oneof_index
-                .and_then(|o| slots.iter().position(|s| *s == Some(o)));
+            let known = field.oneof_index.and_then(|o| slots.iter().position(|s| *s == Some(o)));
             let position = known.unwrap_or_else(|| {
                 slots.push(field.oneof_index);
                 slots.len() - 1
@@ -204,40 +186,27 @@ fn getter(out: &mut String, field: &FieldDescriptorProto) {
             format!("Messages<'a, {}<'a>>", rust_name(field.type_name())),
             format!("self.0.messages({number})"),
         ),
-        (Type::Message, false) => (
-            format!("Option<{}<'a>>", rust_name(field.type_name())),
-            format!("self.0.message({number})"),
-        ),
-        (Type::String, true) => (
-            "impl Iterator<Item = &'a str> + use<'a>".into(),
-            format!("self.0.strings({number})"),
-        ),
+        (Type::Message, false) => {
+            (format!("Option<{}<'a>>", rust_name(field.type_name())), format!("self.0.message({number})"))
+        }
+        (Type::String, true) => {
+            ("impl Iterator<Item = &'a str> + use<'a>".into(), format!("self.0.strings({number})"))
+        }
         (Type::String, false) => text("&'a str", "string", number, optional),
         (Type::Bytes, false) => text("&'a [u8]", "bytes", number, optional),
         (Type::Bytes, true) => unreachable!("no repeated bytes in OTLP"),
         (kind, repeated) => scalar(kind, number, repeated, optional),
     };
-    let name = if field.name() == "type" {
-        "r#type"
-    } else {
-        field.name()
-    };
-    write!(
-        out,
-        "\n/// Field {number}, `{}`.\npub fn {name}(&self) -> {ty} {{ {body} }}\n",
-        field.name()
-    )
-    .unwrap();
+    let name = if field.name() == "type" { "r#type" } else { field.name() };
+    write!(out, "\n/// Field {number}, `{}`.\npub fn {name}(&self) -> {ty} {{ {body} }}\n", field.name())
+        .unwrap();
 }
 
 fn text(ty: &str, getter: &str, number: i32, optional: bool) -> (String, String) {
     if optional {
         (format!("Option<{ty}>"), format!("self.0.{getter}({number})"))
     } else {
-        (
-            ty.into(),
-            format!("self.0.{getter}({number}).unwrap_or_default()"),
-        )
+        (ty.into(), format!("self.0.{getter}({number}).unwrap_or_default()"))
     }
 }
 
@@ -258,24 +227,15 @@ fn scalar(kind: Type, number: i32, repeated: bool, optional: bool) -> (String, S
         Type::Sint64 => ("i64", "Varint", true),
         _ => unreachable!("not a scalar: {kind:?}"),
     };
-    let convert = if zigzag {
-        format!("|b| Zigzag::<{ty}>::from_bits(b).0")
-    } else {
-        format!("{ty}::from_bits")
-    };
+    let convert =
+        if zigzag { format!("|b| Zigzag::<{ty}>::from_bits(b).0") } else { format!("{ty}::from_bits") };
     match (repeated, optional) {
         (true, _) => (
             format!("impl Iterator<Item = {ty}> + use<'a>"),
             format!("self.0.scalars({number}, Wire::{wire}).map({convert})"),
         ),
-        (false, true) => (
-            format!("Option<{ty}>"),
-            format!("self.0.scalar({number}).map({convert})"),
-        ),
-        (false, false) => (
-            ty.into(),
-            format!("self.0.scalar({number}).map({convert}).unwrap_or_default()"),
-        ),
+        (false, true) => (format!("Option<{ty}>"), format!("self.0.scalar({number}).map({convert})")),
+        (false, false) => (ty.into(), format!("self.0.scalar({number}).map({convert}).unwrap_or_default()")),
     }
 }
 
@@ -289,12 +249,7 @@ fn format_source(source: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("rustfmt is part of every toolchain: rustup component add rustfmt");
-    rustfmt
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(source.as_bytes())
-        .unwrap();
+    rustfmt.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
     let output = rustfmt.wait_with_output().unwrap();
     assert!(output.status.success(), "rustfmt failed");
     String::from_utf8(output.stdout).unwrap()

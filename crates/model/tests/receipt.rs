@@ -20,31 +20,17 @@ fn oracle(signal: Signal, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     match signal {
         Signal::Traces => {
             let m = ExportTraceServiceRequest::decode(bytes).ok()?;
-            let n = m
-                .resource_spans
-                .iter()
-                .flat_map(|r| &r.scope_spans)
-                .map(|s| s.spans.len())
-                .sum();
+            let n = m.resource_spans.iter().flat_map(|r| &r.scope_spans).map(|s| s.spans.len()).sum();
             Some((m.encode_to_vec(), n))
         }
         Signal::Logs => {
             let m = ExportLogsServiceRequest::decode(bytes).ok()?;
-            let n = m
-                .resource_logs
-                .iter()
-                .flat_map(|r| &r.scope_logs)
-                .map(|s| s.log_records.len())
-                .sum();
+            let n = m.resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum();
             Some((m.encode_to_vec(), n))
         }
         Signal::Metrics => {
             let m = ExportMetricsServiceRequest::decode(bytes).ok()?;
-            let metrics = m
-                .resource_metrics
-                .iter()
-                .flat_map(|r| &r.scope_metrics)
-                .flat_map(|s| &s.metrics);
+            let metrics = m.resource_metrics.iter().flat_map(|r| &r.scope_metrics).flat_map(|s| &s.metrics);
             let n = metrics
                 .map(|metric| match &metric.data {
                     Some(Data::Gauge(d)) => d.data_points.len(),
@@ -145,9 +131,7 @@ fn nested(levels: usize) -> Bytes {
     }
     let mut writer = Writer::new();
     writer.message(1, |w| {
-        w.message(2, |w| {
-            w.message(2, |w| w.message(9, |w| w.message(2, |w| value(w, levels))))
-        });
+        w.message(2, |w| w.message(2, |w| w.message(9, |w| w.message(2, |w| value(w, levels)))));
     });
     writer.finish()
 }
@@ -156,11 +140,7 @@ fn nested(levels: usize) -> Bytes {
 fn two_hundred_levels_are_refused_with_their_place() {
     let error = Request::receive(Signal::Traces, nested(200)).unwrap_err();
     assert_eq!(error.problem, Problem::Depth);
-    assert!(
-        error
-            .path
-            .starts_with("resource_spans.scope_spans.spans.attributes.value.array_value.values")
-    );
+    assert!(error.path.starts_with("resource_spans.scope_spans.spans.attributes.value.array_value.values"));
     assert!(error.to_string().contains("nested more than 100 deep"), "{error}");
 }
 
@@ -188,29 +168,17 @@ fn errors_name_the_place() {
 #[test]
 fn invalid_utf8_is_replaced_not_refused() {
     let mut writer = Writer::new();
-    writer.message(1, |w| {
-        w.message(2, |w| w.message(2, |w| w.bytes(5, b"ok \xff\xfe end")))
-    });
+    writer.message(1, |w| w.message(2, |w| w.message(2, |w| w.bytes(5, b"ok \xff\xfe end"))));
     let (request, repairs) = Request::receive(Signal::Traces, writer.finish()).unwrap();
     assert_eq!(repairs.invalid_utf8, 1);
     let spans = ExportTraceServiceRequest::decode(request.bytes().clone()).unwrap();
-    assert_eq!(
-        spans.resource_spans[0].scope_spans[0].spans[0].name,
-        "ok \u{fffd}\u{fffd} end"
-    );
+    assert_eq!(spans.resource_spans[0].scope_spans[0].spans[0].name, "ok \u{fffd}\u{fffd} end");
 }
 
 #[test]
 fn merging_requests_is_concatenating_their_bytes() {
     let parts: Vec<Vec<u8>> = (0..2)
-        .map(|seed| {
-            message(
-                request_descriptor(Signal::Traces),
-                &mut Random::new(seed),
-                Tricks::default(),
-                6,
-            )
-        })
+        .map(|seed| message(request_descriptor(Signal::Traces), &mut Random::new(seed), Tricks::default(), 6))
         .collect();
     let (merged, repairs) = Request::receive(Signal::Traces, parts.concat().into()).unwrap();
     assert!(!repairs.any());

@@ -71,11 +71,7 @@ impl Editor<'_> {
             }
             let from = at + self.random.below(range.end - at);
             let to = from + self.random.below(range.end - from + 1);
-            let len = if self.same_size {
-                to - from
-            } else {
-                self.random.below(400)
-            };
+            let len = if self.same_size { to - from } else { self.random.below(400) };
             let with = vec![b'#'; len];
             self.splice.replace(from..to, &with);
             self.edits += 1;

@@ -18,11 +18,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 fn request(signal: Signal, seed: u64) -> Bytes {
-    let tricks = Tricks {
-        duplicates: true,
-        overlong: true,
-        unknown: true,
-    };
+    let tricks = Tricks { duplicates: true, overlong: true, unknown: true };
     let bytes = message(request_descriptor(signal), &mut Random::new(seed), tricks, 8);
     Request::receive(signal, bytes.into()).unwrap().0.into_bytes()
 }
@@ -74,17 +70,11 @@ fn same_span(our: otlp::Span<'_>, their: &Span) {
     assert_eq!(our.dropped_links_count(), their.dropped_links_count);
     same_attributes(our.attributes(), &their.attributes);
     for (a, b) in zip(our.events(), &their.events) {
-        assert_eq!(
-            (a.name(), a.time_unix_nano()),
-            (b.name.as_str(), b.time_unix_nano)
-        );
+        assert_eq!((a.name(), a.time_unix_nano()), (b.name.as_str(), b.time_unix_nano));
         same_attributes(a.attributes(), &b.attributes);
     }
     for (a, b) in zip(our.links(), &their.links) {
-        assert_eq!(
-            (a.span_id(), a.trace_state()),
-            (b.span_id.as_slice(), b.trace_state.as_str())
-        );
+        assert_eq!((a.span_id(), a.trace_state()), (b.span_id.as_slice(), b.trace_state.as_str()));
     }
     assert_eq!(
         our.status().map(|s| s.message().to_owned()),
@@ -166,18 +156,10 @@ fn same_data(our: otlp::Metric<'_>, their: Option<&Data>) {
             }
         }
         Some(Data::ExponentialHistogram(their)) => {
-            for (a, b) in zip(
-                our.exponential_histogram().unwrap().data_points(),
-                &their.data_points,
-            ) {
+            for (a, b) in zip(our.exponential_histogram().unwrap().data_points(), &their.data_points) {
                 assert_eq!(a.scale(), b.scale);
-                let buckets = a
-                    .positive()
-                    .map(|p| (p.offset(), p.bucket_counts().collect::<Vec<_>>()));
-                assert_eq!(
-                    buckets,
-                    b.positive.as_ref().map(|p| (p.offset, p.bucket_counts.clone()))
-                );
+                let buckets = a.positive().map(|p| (p.offset(), p.bucket_counts().collect::<Vec<_>>()));
+                assert_eq!(buckets, b.positive.as_ref().map(|p| (p.offset, p.bucket_counts.clone())));
             }
         }
         Some(Data::Sum(their)) => assert_eq!(our.sum().unwrap().is_monotonic(), their.is_monotonic),

@@ -67,10 +67,7 @@ impl UnaryService for Relay {
     async fn call(&self, (): (), request: Request<Unlimited>) -> Result<Bytes, Status> {
         CALLS.fetch_add(1, Relaxed);
         UNSHARED.fetch_add(usize::from(request.message.is_unique()), Relaxed);
-        let sent = self
-            .client
-            .call(PATH, vec![request.message], Encoding::Identity, &HeaderMap::new())
-            .await;
+        let sent = self.client.call(PATH, vec![request.message], Encoding::Identity, &HeaderMap::new()).await;
         sent.map_err(|error| match error {
             CallError::Status(status) => status,
             other => Status::new(Code::Unavailable, other.to_string()),
@@ -101,9 +98,7 @@ async fn drive(target: &str, seconds: u64, bytes: usize, at_once: usize) -> Resu
             tokio::spawn(async move {
                 let mut calls = 0_u64;
                 while Instant::now() < end {
-                    client
-                        .call(PATH, vec![message.clone()], Encoding::Identity, &HeaderMap::new())
-                        .await?;
+                    client.call(PATH, vec![message.clone()], Encoding::Identity, &HeaderMap::new()).await?;
                     calls += 1;
                 }
                 Ok::<_, CallError>(calls)
@@ -197,11 +192,8 @@ impl tonic::server::UnaryService<Bytes> for TonicRelay {
             };
             UNSHARED.fetch_add(usize::from(request.get_ref().is_unique()), Relaxed);
             let mut grpc = tonic::client::Grpc::new(channel);
-            grpc.ready()
-                .await
-                .map_err(|e| tonic::Status::unavailable(e.to_string()))?;
-            grpc.unary(request, http::uri::PathAndQuery::from_static(PATH), Raw)
-                .await
+            grpc.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
+            grpc.unary(request, http::uri::PathAndQuery::from_static(PATH), Raw).await
         })
     }
 }

@@ -73,18 +73,10 @@ mod tests {
     fn unknown_fields_are_refused_and_aliases_taken() {
         let tls: ClientTls = serde_json::from_str(r#"{"ca_file":"ca.pem","server_name":"x"}"#).unwrap();
         assert_eq!(tls.server_name_override.as_deref(), Some("x"));
-        let bad = serde_json::from_str::<ClientTls>(r#"{"cafile":"ca.pem"}"#)
-            .unwrap_err()
-            .to_string();
+        let bad = serde_json::from_str::<ClientTls>(r#"{"cafile":"ca.pem"}"#).unwrap_err().to_string();
         assert!(bad.contains("cafile") && bad.contains("ca_file"), "{bad}");
         assert!(serde_json::from_str::<ServerTls>(r#"{"cert_file":"c.pem"}"#).is_err());
-        assert_eq!(
-            serde_json::from_str::<Compression>("\"identity\"").unwrap(),
-            Compression::None
-        );
-        assert_eq!(
-            serde_json::from_str::<Compression>("\"zstd\"").unwrap(),
-            Compression::Zstd
-        );
+        assert_eq!(serde_json::from_str::<Compression>("\"identity\"").unwrap(), Compression::None);
+        assert_eq!(serde_json::from_str::<Compression>("\"zstd\"").unwrap(), Compression::Zstd);
     }
 }

@@ -116,24 +116,10 @@ pub fn inflate(
     match encoding {
         Encoding::Identity if wire.len() > limit => Err(InflateError::TooLarge { limit }),
         Encoding::Identity => Ok(wire.clone()),
-        Encoding::Gzip => run(
-            &mut Zlib {
-                gzip: true,
-                state: Decompress::new_gzip(GZIP_WINDOW_BITS),
-            },
-            wire,
-            limit,
-            admit,
-        ),
-        Encoding::Deflate => run(
-            &mut Zlib {
-                gzip: false,
-                state: Decompress::new(true),
-            },
-            wire,
-            limit,
-            admit,
-        ),
+        Encoding::Gzip => {
+            run(&mut Zlib { gzip: true, state: Decompress::new_gzip(GZIP_WINDOW_BITS) }, wire, limit, admit)
+        }
+        Encoding::Deflate => run(&mut Zlib { gzip: false, state: Decompress::new(true) }, wire, limit, admit),
         Encoding::Zstd => ZSTD_DECODER.with_borrow_mut(|slot| {
             let mut decoder = match slot.take() {
                 Some(decoder) => decoder,
@@ -162,10 +148,7 @@ fn zstd_decoder() -> io::Result<raw::Decoder<'static>> {
 }
 
 fn corrupt(encoding: &'static str, error: impl std::fmt::Display) -> InflateError {
-    InflateError::Corrupt {
-        encoding,
-        detail: error.to_string(),
-    }
+    InflateError::Corrupt { encoding, detail: error.to_string() }
 }
 
 /// One step of a decompressor.
@@ -217,14 +200,9 @@ fn run<I: Inflater>(
             }
             inflater.next_member();
         } else if out.len() == out.capacity() {
-            wanted = out
-                .len()
-                .saturating_mul(2)
-                .clamp(MIN_OUTPUT.min(ceiling), ceiling);
+            wanted = out.len().saturating_mul(2).clamp(MIN_OUTPUT.min(ceiling), ceiling);
         } else if step.consumed == 0 && out.len() == before {
-            return Err(InflateError::Truncated {
-                encoding: inflater.name(),
-            });
+            return Err(InflateError::Truncated { encoding: inflater.name() });
         }
     }
     if out.len() < out.capacity() / 2 {
@@ -254,29 +232,16 @@ impl Inflater for Zlib {
 
     fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step, InflateError> {
         let before = self.state.total_in();
-        let status = self
-            .state
-            .decompress_vec(input, out, FlushDecompress::None)
-            .map_err(|e| {
-                let detail = e.message().map_or_else(|| e.to_string(), str::to_owned);
-                InflateError::Corrupt {
-                    encoding: self.name(),
-                    detail,
-                }
-            })?;
+        let status = self.state.decompress_vec(input, out, FlushDecompress::None).map_err(|e| {
+            let detail = e.message().map_or_else(|| e.to_string(), str::to_owned);
+            InflateError::Corrupt { encoding: self.name(), detail }
+        })?;
         let consumed = usize::try_from(self.state.total_in() - before).unwrap_or(input.len());
-        Ok(Step {
-            consumed,
-            at_boundary: status == Status::StreamEnd,
-        })
+        Ok(Step { consumed, at_boundary: status == Status::StreamEnd })
     }
 
     fn next_member(&mut self) {
-        self.state = if self.gzip {
-            Decompress::new_gzip(GZIP_WINDOW_BITS)
-        } else {
-            Decompress::new(true)
-        };
+        self.state = if self.gzip { Decompress::new_gzip(GZIP_WINDOW_BITS) } else { Decompress::new(true) };
     }
 }
 
@@ -301,14 +266,8 @@ impl Inflater for Zstd {
         let mut source = InBuffer::around(input);
         let filled = out.len();
         let mut sink = OutBuffer::around_pos(out, filled);
-        let hint = self
-            .decoder
-            .run(&mut source, &mut sink)
-            .map_err(|e| corrupt("zstd", e))?;
-        Ok(Step {
-            consumed: source.pos(),
-            at_boundary: hint == 0,
-        })
+        let hint = self.decoder.run(&mut source, &mut sink).map_err(|e| corrupt("zstd", e))?;
+        Ok(Step { consumed: source.pos(), at_boundary: hint == 0 })
     }
 
     fn next_member(&mut self) {}
@@ -329,11 +288,9 @@ pub fn deflate(encoding: Encoding, chunks: &[Bytes]) -> io::Result<Bytes> {
             state.reset();
             compress_zlib(state, chunks, total)
         }),
-        Encoding::Deflate => compress_zlib(
-            &mut Compress::new(flate2::Compression::new(GZIP_LEVEL), true),
-            chunks,
-            total,
-        ),
+        Encoding::Deflate => {
+            compress_zlib(&mut Compress::new(flate2::Compression::new(GZIP_LEVEL), true), chunks, total)
+        }
         Encoding::Zstd => ZSTD_ENCODER.with_borrow_mut(|slot| {
             let mut encoder = match slot.take() {
                 Some(encoder) => encoder,

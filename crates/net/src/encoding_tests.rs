@@ -33,10 +33,7 @@ fn a_bomb_stops_at_the_cap() {
         let bomb = deflate(coding, std::slice::from_ref(&zeros)).unwrap();
         assert!(bomb.len() < 2 << 20, "{coding:?} {}", bomb.len());
         let limit = 4 << 20;
-        let mut meter = Meter {
-            held: 0,
-            limit: usize::MAX,
-        };
+        let mut meter = Meter { held: 0, limit: usize::MAX };
         let error = inflate(coding, &bomb, limit, &mut meter).unwrap_err();
         assert_eq!(error.to_string(), "inflated size over the limit of 4194304 bytes");
         assert!(meter.held <= limit + 1, "{coding:?} admitted {}", meter.held);
@@ -46,34 +43,19 @@ fn a_bomb_stops_at_the_cap() {
 #[test]
 fn the_budget_is_asked_first() {
     let body = deflate(Encoding::Zstd, &[Bytes::from(vec![7_u8; 1 << 20])]).unwrap();
-    let mut meter = Meter {
-        held: 0,
-        limit: 100 << 10,
-    };
-    assert!(matches!(
-        inflate(Encoding::Zstd, &body, 8 << 20, &mut meter),
-        Err(InflateError::Full(_))
-    ));
+    let mut meter = Meter { held: 0, limit: 100 << 10 };
+    assert!(matches!(inflate(Encoding::Zstd, &body, 8 << 20, &mut meter), Err(InflateError::Full(_))));
     assert!(meter.held <= 100 << 10);
 }
 
 #[test]
 fn exactly_at_the_limit_passes_and_one_over_does_not() {
-    let data = Bytes::from(
-        (0..50_000_u32)
-            .map(|i| ((i * 7919) >> 5) as u8)
-            .collect::<Vec<_>>(),
-    );
+    let data = Bytes::from((0..50_000_u32).map(|i| ((i * 7919) >> 5) as u8).collect::<Vec<_>>());
     for coding in CODINGS {
         let body = deflate(coding, std::slice::from_ref(&data)).unwrap();
         assert_eq!(inflate(coding, &body, data.len(), &mut Unlimited).unwrap(), data);
         let over = inflate(coding, &body, data.len() - 1, &mut Unlimited);
-        assert_eq!(
-            over,
-            Err(InflateError::TooLarge {
-                limit: data.len() - 1
-            })
-        );
+        assert_eq!(over, Err(InflateError::TooLarge { limit: data.len() - 1 }));
     }
 }
 
@@ -82,37 +64,24 @@ fn a_zstd_window_over_8_mib_is_refused() {
     // Magic, a frame header without single-segment flag, window descriptor of 2^27 bytes, an empty last block.
     let frame = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00]);
     let error = inflate(Encoding::Zstd, &frame, 1 << 20, &mut Unlimited).unwrap_err();
-    assert!(
-        matches!(error, InflateError::Corrupt { encoding: "zstd", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, InflateError::Corrupt { encoding: "zstd", .. }), "{error}");
 }
 
 #[test]
 fn members_and_frames_concatenate() {
     for coding in CODINGS {
-        let mut two = deflate(coding, &[Bytes::from_static(b"first ")])
-            .unwrap()
-            .to_vec();
+        let mut two = deflate(coding, &[Bytes::from_static(b"first ")]).unwrap().to_vec();
         two.extend_from_slice(&deflate(coding, &[Bytes::from_static(b"second")]).unwrap());
-        assert_eq!(
-            inflate(coding, &two.into(), 100, &mut Unlimited).unwrap(),
-            &b"first second"[..]
-        );
+        assert_eq!(inflate(coding, &two.into(), 100, &mut Unlimited).unwrap(), &b"first second"[..]);
     }
 }
 
 #[test]
 fn a_lying_size_hint_costs_nothing() {
-    let mut gzip = deflate(Encoding::Gzip, &[Bytes::from_static(b"hello")])
-        .unwrap()
-        .to_vec();
+    let mut gzip = deflate(Encoding::Gzip, &[Bytes::from_static(b"hello")]).unwrap().to_vec();
     let at = gzip.len() - 4;
     gzip[at..].copy_from_slice(&u32::MAX.to_le_bytes());
-    let mut meter = Meter {
-        held: 0,
-        limit: usize::MAX,
-    };
+    let mut meter = Meter { held: 0, limit: usize::MAX };
     assert!(inflate(Encoding::Gzip, &gzip.into(), 1 << 30, &mut meter).is_err());
     assert!(meter.held <= 64 << 10, "{}", meter.held);
 }

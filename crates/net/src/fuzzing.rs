@@ -45,11 +45,7 @@ pub fn grpc_headers(data: &[u8]) {
     // What was read is written and read again without change.
     let mut again = HeaderMap::new();
     status.write(&mut again);
-    assert_eq!(
-        Status::read(&again),
-        Some(status),
-        "a status changes when it is passed on"
-    );
+    assert_eq!(Status::read(&again), Some(status), "a status changes when it is passed on");
 }
 
 /// The decompressors, whose output must stay under the limit.

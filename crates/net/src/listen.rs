@@ -66,28 +66,20 @@ impl Listen {
     /// [`BindError`]: a bad address, one that cannot be bound, or unusable TLS files.
     pub async fn bind(&self) -> Result<Bound, BindError> {
         let tls = match &self.tls {
-            Some(config) => Some(tls::server(config, self.alpn).map_err(|source| BindError::Tls {
-                endpoint: self.endpoint.clone(),
-                source,
-            })?),
+            Some(config) => Some(
+                tls::server(config, self.alpn)
+                    .map_err(|source| BindError::Tls { endpoint: self.endpoint.clone(), source })?,
+            ),
             None => None,
         };
         let listener = self.bind_any().await?;
         let local_addr = listener.local_addr().map_err(|e| self.explain(e))?;
-        Ok(Bound {
-            listener,
-            local_addr,
-            tls,
-            listen: self.clone(),
-        })
+        Ok(Bound { listener, local_addr, tls, listen: self.clone() })
     }
 
     /// Binds the first address of the endpoint that can be bound.
     async fn bind_any(&self) -> Result<TcpListener, BindError> {
-        let bad = |reason: String| BindError::Address {
-            endpoint: self.endpoint.clone(),
-            reason,
-        };
+        let bad = |reason: String| BindError::Address { endpoint: self.endpoint.clone(), reason };
         let (host, port) = self
             .endpoint
             .rsplit_once(':')
@@ -110,27 +102,16 @@ impl Listen {
                 Err(e) => last = Some(e),
             }
         }
-        Err(last.map_or_else(
-            || bad("the host name has no address".to_owned()),
-            |e| self.explain(e),
-        ))
+        Err(last.map_or_else(|| bad("the host name has no address".to_owned()), |e| self.explain(e)))
     }
 
     fn explain(&self, source: io::Error) -> BindError {
-        BindError::Bind {
-            endpoint: self.endpoint.clone(),
-            advice: advice(&source),
-            source,
-        }
+        BindError::Bind { endpoint: self.endpoint.clone(), advice: advice(&source), source }
     }
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Without it a restart within a minute fails on connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -220,10 +201,7 @@ mod tests {
         let bound = Listen::new("127.0.0.1:0").bind().await.unwrap();
         let taken = bound.local_addr().to_string();
         let text = Listen::new(&taken).bind().await.unwrap_err().to_string();
-        assert!(
-            text.starts_with(&taken) && text.contains("another collector"),
-            "{text}"
-        );
+        assert!(text.starts_with(&taken) && text.contains("another collector"), "{text}");
 
         for (endpoint, part) in [
             ("127.0.0.1", "no port"),

@@ -72,29 +72,21 @@ pub fn server(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsE
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Refused {
-            what: "TLS versions",
-            source,
-        })?;
+        .map_err(|source| TlsError::Refused { what: "TLS versions", source })?;
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let roots = roots("client_ca_file", path)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
-                .map_err(|e| TlsError::ClientAuthorities {
-                    path: path.clone(),
-                    reason: e.to_string(),
-                })?;
+                .map_err(|e| TlsError::ClientAuthorities { path: path.clone(), reason: e.to_string() })?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder
-        .with_single_cert(certs, key)
-        .map_err(|source| TlsError::Refused {
-            what: "cert_file with key_file (do they belong together?)",
-            source,
-        })?;
+    let mut config = builder.with_single_cert(certs, key).map_err(|source| TlsError::Refused {
+        what: "cert_file with key_file (do they belong together?)",
+        source,
+    })?;
     config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -107,20 +99,13 @@ pub fn client(tls: &ClientTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsE
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Refused {
-            what: "TLS versions",
-            source,
-        })?;
+        .map_err(|source| TlsError::Refused { what: "TLS versions", source })?;
     let builder = if tls.insecure_skip_verify {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny { provider }))
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny { provider }))
     } else {
         let roots = match &tls.ca_file {
             Some(path) => roots("ca_file", path)?,
-            None => RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            },
+            None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         };
         builder.with_root_certificates(roots)
     };
@@ -139,20 +124,11 @@ pub fn client(tls: &ClientTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsE
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let file = |source| TlsError::File {
-        what,
-        path: path.to_owned(),
-        source,
-    };
-    let certs: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(file)?
-        .collect::<Result<_, _>>()
-        .map_err(file)?;
+    let file = |source| TlsError::File { what, path: path.to_owned(), source };
+    let certs: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(file)?.collect::<Result<_, _>>().map_err(file)?;
     if certs.is_empty() {
-        return Err(TlsError::NoCertificate {
-            what,
-            path: path.to_owned(),
-        });
+        return Err(TlsError::NoCertificate { what, path: path.to_owned() });
     }
     Ok(certs)
 }
@@ -168,9 +144,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn roots(what: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for cert in certificates(what, path)? {
-        store
-            .add(cert)
-            .map_err(|source| TlsError::Refused { what, source })?;
+        store.add(cert).map_err(|source| TlsError::Refused { what, source })?;
     }
     Ok(store)
 }
@@ -199,12 +173,7 @@ impl ServerCertVerifier for AcceptAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -213,18 +182,11 @@ impl ServerCertVerifier for AcceptAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -241,23 +203,14 @@ mod tests {
         };
         let text = server(&tls, ALPN_HTTP).unwrap_err().to_string();
         assert!(text.contains("cert_file /nonexistent/cert.pem"), "{text}");
-        let half = ClientTls {
-            cert_file: Some("c.pem".into()),
-            ..ClientTls::default()
-        };
+        let half = ClientTls { cert_file: Some("c.pem".into()), ..ClientTls::default() };
         assert!(matches!(client(&half, ALPN_H2), Err(TlsError::HalfPair)));
     }
 
     #[test]
     fn a_pem_without_certificate_is_told() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let tls = ClientTls {
-            ca_file: Some(file.path().to_owned()),
-            ..ClientTls::default()
-        };
-        assert!(matches!(
-            client(&tls, ALPN_H2),
-            Err(TlsError::NoCertificate { what: "ca_file", .. })
-        ));
+        let tls = ClientTls { ca_file: Some(file.path().to_owned()), ..ClientTls::default() };
+        assert!(matches!(client(&tls, ALPN_H2), Err(TlsError::NoCertificate { what: "ca_file", .. })));
     }
 }

@@ -1,9 +1,5 @@
 //! Our gRPC client against tonic as the server, against our own server, and against servers that misbehave.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -29,14 +25,7 @@ fn client(addr: SocketAddr) -> Client {
 }
 
 async fn say(client: &Client, message: &'static [u8]) -> Result<Bytes, CallError> {
-    client
-        .call(
-            SAY,
-            vec![Bytes::from_static(message)],
-            Encoding::Identity,
-            &HeaderMap::new(),
-        )
-        .await
+    client.call(SAY, vec![Bytes::from_static(message)], Encoding::Identity, &HeaderMap::new()).await
 }
 
 /// tonic's server half, with the bytes as they are; `x-fail` in the metadata makes it fail.
@@ -108,39 +97,19 @@ async fn we_talk_to_tonic_in_every_encoding_and_size() {
     let (addr, _stop) = tonic_server().await;
     let client = client(addr);
     for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
-        for pieces in [
-            vec![],
-            vec![1],
-            vec![100, 0, 200],
-            vec![70_000, 3, 450_000],
-            vec![3_000_000],
-        ] {
-            let chunks: Vec<Bytes> = pieces
-                .iter()
-                .enumerate()
-                .map(|(i, len)| Bytes::from(vec![i as u8; *len]))
-                .collect();
+        for pieces in [vec![], vec![1], vec![100, 0, 200], vec![70_000, 3, 450_000], vec![3_000_000]] {
+            let chunks: Vec<Bytes> =
+                pieces.iter().enumerate().map(|(i, len)| Bytes::from(vec![i as u8; *len])).collect();
             let expected = chunks.concat();
-            let answer = client
-                .call(SAY, chunks, encoding, &HeaderMap::new())
-                .await
-                .unwrap();
+            let answer = client.call(SAY, chunks, encoding, &HeaderMap::new()).await.unwrap();
             assert_eq!(answer, expected, "{encoding:?} {pieces:?}");
         }
     }
     let mut metadata = HeaderMap::new();
     metadata.insert("x-fail", http::HeaderValue::from_static("1"));
-    let error = client
-        .call(SAY, vec![], Encoding::Identity, &metadata)
-        .await
-        .unwrap_err();
-    let CallError::Status(status) = &error else {
-        panic!("{error}")
-    };
-    assert_eq!(
-        (status.code, status.message.as_str()),
-        (Code::ResourceExhausted, "zu viel – später")
-    );
+    let error = client.call(SAY, vec![], Encoding::Identity, &metadata).await.unwrap_err();
+    let CallError::Status(status) = &error else { panic!("{error}") };
+    assert_eq!((status.code, status.message.as_str()), (Code::ResourceExhausted, "zu viel – später"));
     assert!(!error.is_retryable(), "no RetryInfo: not retryable in OTLP");
 }
 
@@ -148,20 +117,13 @@ async fn we_talk_to_tonic_in_every_encoding_and_size() {
 async fn retry_info_comes_through() {
     let server = Server::start(echo(&Budget::new(1 << 20), Limits::default())).await;
     let client = client(server.addr);
-    let error = client
-        .call("/test.Echo/Fail", vec![], Encoding::Identity, &HeaderMap::new())
-        .await
-        .unwrap_err();
+    let error =
+        client.call("/test.Echo/Fail", vec![], Encoding::Identity, &HeaderMap::new()).await.unwrap_err();
     assert_eq!(error.to_string(), "UNAVAILABLE: later – 100 % full");
     assert_eq!(error.retry_after(), Some(Duration::from_millis(2500)));
     assert!(error.is_retryable());
     let full = client
-        .call(
-            SAY,
-            vec![Bytes::from(vec![0; 2 << 20])],
-            Encoding::Identity,
-            &HeaderMap::new(),
-        )
+        .call(SAY, vec![Bytes::from(vec![0; 2 << 20])], Encoding::Identity, &HeaderMap::new())
         .await
         .unwrap_err();
     assert_eq!(full.retry_after(), Some(Duration::from_millis(1500)), "{full}");
@@ -172,10 +134,7 @@ async fn retry_info_comes_through() {
 async fn calls_share_connections() {
     let server = Server::start(echo(&Budget::new(64 << 20), Limits::default())).await;
     for connections in [1, 3] {
-        let options = ClientOptions {
-            connections,
-            ..ClientOptions::new(server.addr.to_string())
-        };
+        let options = ClientOptions { connections, ..ClientOptions::new(server.addr.to_string()) };
         let client = Client::new(options).unwrap();
         let begun = Instant::now();
         let calls: Vec<_> = (0..50_u8)
@@ -184,12 +143,7 @@ async fn calls_share_connections() {
                 tokio::spawn(async move {
                     let message = Bytes::from(vec![i; 30_000 + usize::from(i)]);
                     let answer = client
-                        .call(
-                            "/test.Echo/Slow",
-                            vec![message.clone()],
-                            Encoding::Identity,
-                            &HeaderMap::new(),
-                        )
+                        .call("/test.Echo/Slow", vec![message.clone()], Encoding::Identity, &HeaderMap::new())
                         .await
                         .unwrap();
                     assert_eq!(answer, message);
@@ -199,10 +153,7 @@ async fn calls_share_connections() {
         for call in calls {
             call.await.unwrap();
         }
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "one after the other would take 15 s"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "one after the other would take 15 s");
     }
 }
 
@@ -211,34 +162,18 @@ async fn a_restarted_server_is_found_again() {
     let bound = Listen::new("127.0.0.1:0").bind().await.unwrap();
     let addr = bound.local_addr();
     let budget = Budget::new(1 << 20);
-    let options = HttpOptions {
-        drain_timeout: Duration::from_secs(2),
-        ..HttpOptions::default()
-    };
-    let server = Server::on(
-        bound,
-        options.clone(),
-        Arc::new(NoHooks),
-        echo(&budget, Limits::default()),
-    );
+    let options = HttpOptions { drain_timeout: Duration::from_secs(2), ..HttpOptions::default() };
+    let server = Server::on(bound, options.clone(), Arc::new(NoHooks), echo(&budget, Limits::default()));
     let client = client(addr);
     assert_eq!(say(&client, b"one").await.unwrap(), "one");
     assert_eq!(server.stop().await.cut, 0, "an idle connection leaves by itself");
 
     let error = say(&client, b"nobody there").await.unwrap_err();
-    assert!(
-        matches!(error, CallError::Transport { .. }) && error.is_retryable(),
-        "{error}"
-    );
+    assert!(matches!(error, CallError::Transport { .. }) && error.is_retryable(), "{error}");
     assert!(error.to_string().contains(&addr.to_string()), "{error}");
 
     let bound = Listen::new(addr.to_string()).bind().await.unwrap();
-    let _server = Server::on(
-        bound,
-        options,
-        Arc::new(NoHooks),
-        echo(&budget, Limits::default()),
-    );
+    let _server = Server::on(bound, options, Arc::new(NoHooks), echo(&budget, Limits::default()));
     assert_eq!(say(&client, b"two").await.unwrap(), "two");
 }
 
@@ -247,24 +182,15 @@ async fn answers_that_are_not_grpc_are_mapped() {
     let server = Server::start(|_request| async {
         let mut response = http::Response::new(Body::from("<html>"));
         *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        response
-            .headers_mut()
-            .insert("content-type", http::HeaderValue::from_static("text/html"));
-        response
-            .headers_mut()
-            .insert("retry-after", http::HeaderValue::from_static("7"));
+        response.headers_mut().insert("content-type", http::HeaderValue::from_static("text/html"));
+        response.headers_mut().insert("retry-after", http::HeaderValue::from_static("7"));
         response
     })
     .await;
     let error = say(&client(server.addr), b"x").await.unwrap_err();
-    let CallError::Status(status) = &error else {
-        panic!("{error}")
-    };
+    let CallError::Status(status) = &error else { panic!("{error}") };
     assert_eq!(status.code, Code::Unavailable);
-    assert!(
-        status.message.contains("503") && status.message.contains("text/html"),
-        "{error}"
-    );
+    assert!(status.message.contains("503") && status.message.contains("text/html"), "{error}");
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
 }
 
@@ -273,10 +199,8 @@ async fn a_silent_server_is_given_up() {
     // Accepts, and never says a word.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let options = ClientOptions {
-        request_timeout: Duration::from_millis(200),
-        ..ClientOptions::new(addr.to_string())
-    };
+    let options =
+        ClientOptions { request_timeout: Duration::from_millis(200), ..ClientOptions::new(addr.to_string()) };
     let client = Client::new(options).unwrap();
     for _ in 0..2 {
         let error = say(&client, b"x").await.unwrap_err();
@@ -284,10 +208,7 @@ async fn a_silent_server_is_given_up() {
     }
     // Each timeout gave its connection up: two of them wait in the backlog.
     for _ in 0..2 {
-        tokio::time::timeout(Duration::from_secs(1), listener.accept())
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(1), listener.accept()).await.unwrap().unwrap();
     }
 }
 

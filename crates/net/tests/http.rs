@@ -1,9 +1,5 @@
 //! The HTTP server over raw sockets, hyper and our own client: limits, timeouts, shutdown, TLS.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -37,9 +33,7 @@ async fn length(request: Request<Incoming>, limits: Limits, budget: Arc<Budget>)
             let mut response = Response::new(Body::from(error.to_string()));
             *response.status_mut() = error.http_status();
             if let Some(delay) = error.retry_after() {
-                response
-                    .headers_mut()
-                    .insert("retry-after", HeaderValue::from(delay.as_secs().max(1)));
+                response.headers_mut().insert("retry-after", HeaderValue::from(delay.as_secs().max(1)));
             }
             response
         }
@@ -58,11 +52,7 @@ fn small_limits() -> Limits {
 async fn start(options: HttpOptions, hooks: Arc<dyn Hooks>, max: usize) -> (Server, Arc<Budget>) {
     let budget = Budget::new(1536 << 10);
     let shared = Arc::clone(&budget);
-    let bound = Listen::new("127.0.0.1:0")
-        .max_connections(max)
-        .bind()
-        .await
-        .unwrap();
+    let bound = Listen::new("127.0.0.1:0").max_connections(max).bind().await.unwrap();
     let handler = move |request| length(request, small_limits(), Arc::clone(&shared));
     (Server::on(bound, options, hooks, handler), budget)
 }
@@ -77,10 +67,7 @@ async fn post(client: &HttpClient, coding: Option<&'static str>, body: Bytes) ->
         headers.insert("content-encoding", HeaderValue::from_static(coding));
     }
     let answer = client.post("/", headers, body.into()).await.unwrap();
-    (
-        answer.status.as_u16(),
-        String::from_utf8(answer.body.to_vec()).unwrap(),
-    )
+    (answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap())
 }
 
 /// Writes `text` and reads what comes back until the server closes or half a second passes.
@@ -96,21 +83,12 @@ async fn talk(addr: SocketAddr, text: &[u8]) -> String {
 async fn bodies_within_and_over_the_limits() {
     let (server, budget) = start(HttpOptions::default(), Arc::new(NoHooks), 10).await;
     let client = client(server.addr);
-    assert_eq!(
-        post(&client, None, Bytes::new()).await,
-        (200, "HTTP/1.1 0".into())
-    );
-    assert_eq!(
-        post(&client, None, vec![1; 700_000].into()).await,
-        (200, "HTTP/1.1 700000".into())
-    );
+    assert_eq!(post(&client, None, Bytes::new()).await, (200, "HTTP/1.1 0".into()));
+    assert_eq!(post(&client, None, vec![1; 700_000].into()).await, (200, "HTTP/1.1 700000".into()));
     for coding in [Encoding::Gzip, Encoding::Zstd, Encoding::Deflate] {
         let packed = net::encoding::deflate(coding, &[Bytes::from(vec![0; 1 << 20])]).unwrap();
         let name = coding.as_str();
-        assert_eq!(
-            post(&client, Some(name), packed.clone()).await,
-            (200, "HTTP/1.1 1048576".into())
-        );
+        assert_eq!(post(&client, Some(name), packed.clone()).await, (200, "HTTP/1.1 1048576".into()));
         let (status, text) = post(&client, Some(name), packed.slice(..packed.len() / 2)).await;
         assert!(status == 400 && text.contains(name), "{name}: {status} {text}");
         let bomb = net::encoding::deflate(coding, &[Bytes::from(vec![0; 100 << 20])]).unwrap();
@@ -119,11 +97,7 @@ async fn bodies_within_and_over_the_limits() {
         assert_eq!(status, 429, "{text}");
     }
     let (status, text) = post(&client, None, vec![1; 3 << 20].into()).await;
-    assert_eq!(
-        (status, text.contains("limit of 1048576 bytes")),
-        (413, true),
-        "{text}"
-    );
+    assert_eq!((status, text.contains("limit of 1048576 bytes")), (413, true), "{text}");
     let (status, text) = post(&client, Some("br"), Bytes::from_static(b"x")).await;
     assert_eq!((status, text.contains("\"br\"")), (415, true), "{text}");
     assert_eq!(budget.used(), 0);
@@ -148,28 +122,19 @@ async fn chunked_bodies_and_http2_on_the_same_port() {
     let request = Request::post(format!("http://{}/", server.addr));
     let body = http_body_util::Full::new(Bytes::from(vec![5; 900_000]));
     let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
-    let text = http_body_util::BodyExt::collect(response.into_body())
-        .await
-        .unwrap()
-        .to_bytes();
+    let text = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
     assert_eq!(text, "HTTP/2.0 900000");
     assert_eq!(budget.used(), 0);
 }
 
 #[tokio::test]
 async fn slow_and_half_open_clients_are_cut() {
-    let options = HttpOptions {
-        header_read_timeout: Duration::from_millis(200),
-        ..HttpOptions::default()
-    };
+    let options = HttpOptions { header_read_timeout: Duration::from_millis(200), ..HttpOptions::default() };
     let (server, budget) = start(options, Arc::new(NoHooks), 10).await;
     // A stalled body: an answer that says so.
     let stalled = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nabc";
     let answer = talk(server.addr, stalled).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 408") && answer.contains("stalled"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("stalled"), "{answer}");
     // Silent, a header that never ends, a preface that never ends: closed.
     for start in [&b""[..], b"POST / HTTP/1.1\r\nx: y", b"PRI * HTTP/2.0"] {
         let begun = Instant::now();
@@ -178,10 +143,7 @@ async fn slow_and_half_open_clients_are_cut() {
     }
     // A body that drips fast enough for the idle timeout, but not for the total one.
     let mut socket = TcpStream::connect(server.addr).await.unwrap();
-    socket
-        .write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n")
-        .await
-        .unwrap();
+    socket.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n").await.unwrap();
     let (mut read, mut write) = socket.split();
     let begun = Instant::now();
     let drip = async {
@@ -207,11 +169,7 @@ async fn a_huge_header_is_refused() {
     request.extend(std::iter::repeat_n(b'a', 100 << 10));
     request.extend(b"\r\n\r\n");
     let answer = talk(server.addr, &request).await;
-    assert!(
-        answer.starts_with("HTTP/1.1 431"),
-        "{}",
-        &answer[..answer.len().min(50)]
-    );
+    assert!(answer.starts_with("HTTP/1.1 431"), "{}", &answer[..answer.len().min(50)]);
 }
 
 #[derive(Default)]
@@ -242,10 +200,7 @@ async fn connections_over_the_limit_are_refused_and_counted() {
     let first = TcpStream::connect(server.addr).await.unwrap();
     let _second = TcpStream::connect(server.addr).await.unwrap();
     let mut third = TcpStream::connect(server.addr).await.unwrap();
-    assert!(
-        matches!(third.read(&mut [0; 1]).await, Ok(0) | Err(_)),
-        "closed at once"
-    );
+    assert!(matches!(third.read(&mut [0; 1]).await, Ok(0) | Err(_)), "closed at once");
     assert_eq!(counts.too_many.load(Ordering::SeqCst), 1);
     drop(first);
     // The place is free again.
@@ -253,17 +208,9 @@ async fn connections_over_the_limit_are_refused_and_counted() {
     while counts.closed.load(Ordering::SeqCst) < 1 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(
-        post(&client(server.addr), None, Bytes::from_static(b"abc"))
-            .await
-            .1,
-        "HTTP/1.1 3"
-    );
+    assert_eq!(post(&client(server.addr), None, Bytes::from_static(b"abc")).await.1, "HTTP/1.1 3");
     let _ = server.stop().await;
-    assert_eq!(
-        counts.opened.load(Ordering::SeqCst),
-        counts.closed.load(Ordering::SeqCst)
-    );
+    assert_eq!(counts.opened.load(Ordering::SeqCst), counts.closed.load(Ordering::SeqCst));
 }
 
 #[tokio::test]
@@ -271,8 +218,7 @@ async fn shutdown_lets_requests_finish_and_cuts_what_hangs() {
     let (server, _budget) = start(HttpOptions::default(), Arc::new(NoHooks), 10).await;
     let http = client(server.addr);
     let slow = tokio::spawn(async move {
-        http.request(Method::POST, "/slow", HeaderMap::new(), Chunks::default())
-            .await
+        http.request(Method::POST, "/slow", HeaderMap::new(), Chunks::default()).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let addr = server.addr;
@@ -282,15 +228,11 @@ async fn shutdown_lets_requests_finish_and_cuts_what_hangs() {
     assert_eq!(slow.await.unwrap().unwrap().status, StatusCode::OK);
     assert_eq!(stopping.await.unwrap().cut, 0);
 
-    let options = HttpOptions {
-        drain_timeout: Duration::from_millis(50),
-        ..HttpOptions::default()
-    };
+    let options = HttpOptions { drain_timeout: Duration::from_millis(50), ..HttpOptions::default() };
     let (server, _budget) = start(options, Arc::new(NoHooks), 10).await;
     let http = client(server.addr);
     let slow = tokio::spawn(async move {
-        http.request(Method::POST, "/slow", HeaderMap::new(), Chunks::default())
-            .await
+        http.request(Method::POST, "/slow", HeaderMap::new(), Chunks::default()).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.stop().await.cut, 1);
@@ -303,8 +245,7 @@ async fn grpc_calls_in_flight_finish_at_shutdown() {
     let grpc = Client::new(ClientOptions::new(server.addr.to_string())).unwrap();
     let call = tokio::spawn(async move {
         let message = vec![Bytes::from_static(b"still here")];
-        grpc.call("/test.Echo/Slow", message, Encoding::Identity, &HeaderMap::new())
-            .await
+        grpc.call("/test.Echo/Slow", message, Encoding::Identity, &HeaderMap::new()).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(server.stop().await.cut, 0);
@@ -364,10 +305,8 @@ impl Pki {
         let issuer = Issuer::new(params, ca_key);
         for name in ["localhost", "client"] {
             let key = KeyPair::generate().unwrap();
-            let cert = CertificateParams::new(vec![name.to_owned()])
-                .unwrap()
-                .signed_by(&key, &issuer)
-                .unwrap();
+            let cert =
+                CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
             std::fs::write(dir.path().join(format!("{name}.pem")), cert.pem()).unwrap();
             std::fs::write(dir.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
         }
@@ -390,11 +329,7 @@ impl Pki {
 #[tokio::test]
 async fn tls_both_ways() {
     let pki = Pki::new();
-    let bound = Listen::new("localhost:0")
-        .tls(Some(pki.server(true)))
-        .bind()
-        .await
-        .unwrap();
+    let bound = Listen::new("localhost:0").tls(Some(pki.server(true))).bind().await.unwrap();
     let grpc_handler = common::echo(&Budget::new(8 << 20), Limits::default());
     let server = Server::on(bound, HttpOptions::default(), Arc::new(NoHooks), grpc_handler);
     let endpoint = format!("https://localhost:{}", server.addr.port());
@@ -405,50 +340,22 @@ async fn tls_both_ways() {
         ..ClientTls::default()
     };
     let call = |tls: ClientTls| {
-        let grpc = Client::new(ClientOptions {
-            tls: Some(tls),
-            ..ClientOptions::new(&endpoint)
-        })
-        .unwrap();
+        let grpc = Client::new(ClientOptions { tls: Some(tls), ..ClientOptions::new(&endpoint) }).unwrap();
         async move {
             let message = vec![Bytes::from(vec![3; 500_000])];
-            grpc.call(
-                "/test.Echo/Length",
-                message,
-                Encoding::Identity,
-                &HeaderMap::new(),
-            )
-            .await
+            grpc.call("/test.Echo/Length", message, Encoding::Identity, &HeaderMap::new()).await
         }
     };
     assert_eq!(call(tls.clone()).await.unwrap(), &500_000_u64.to_be_bytes()[..]);
-    let skip = ClientTls {
-        ca_file: None,
-        insecure_skip_verify: true,
-        ..tls.clone()
-    };
+    let skip = ClientTls { ca_file: None, insecure_skip_verify: true, ..tls.clone() };
     assert!(call(skip).await.is_ok());
-    let stranger = call(ClientTls {
-        ca_file: None,
-        ..tls.clone()
-    })
-    .await
-    .unwrap_err();
+    let stranger = call(ClientTls { ca_file: None, ..tls.clone() }).await.unwrap_err();
     assert!(stranger.to_string().contains("ca_file"), "{stranger}");
-    let nameless = call(ClientTls {
-        cert_file: None,
-        key_file: None,
-        ..tls.clone()
-    })
-    .await;
+    let nameless = call(ClientTls { cert_file: None, key_file: None, ..tls.clone() }).await;
     assert!(nameless.is_err(), "a client certificate is required");
 
     // HTTPS by ALPN: HTTP/2 here, since both sides offer it.
-    let bound = Listen::new("localhost:0")
-        .tls(Some(pki.server(false)))
-        .bind()
-        .await
-        .unwrap();
+    let bound = Listen::new("localhost:0").tls(Some(pki.server(false))).bind().await.unwrap();
     let budget = Budget::new(1 << 20);
     let handler = move |request| length(request, small_limits(), Arc::clone(&budget));
     let server = Server::on(bound, HttpOptions::default(), Arc::new(NoHooks), handler);
@@ -457,17 +364,11 @@ async fn tls_both_ways() {
         ..HttpClientOptions::new(format!("https://localhost:{}", server.addr.port()))
     };
     let https = HttpClient::new(&options).unwrap();
-    assert_eq!(
-        post(&https, None, Bytes::from_static(b"abc")).await,
-        (200, "HTTP/2.0 3".into())
-    );
+    assert_eq!(post(&https, None, Bytes::from_static(b"abc")).await, (200, "HTTP/2.0 3".into()));
     // Plain text to a TLS port ends, and the next client is served.
     let answer = talk(server.addr, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(!answer.contains("200"), "{answer}");
-    assert_eq!(
-        post(&https, None, Bytes::from_static(b"abcd")).await.1,
-        "HTTP/2.0 4"
-    );
+    assert_eq!(post(&https, None, Bytes::from_static(b"abcd")).await.1, "HTTP/2.0 4");
 }
 
 #[tokio::test]
@@ -476,10 +377,7 @@ async fn client_errors_say_what_happened() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    let error = client(gone)
-        .post("/", HeaderMap::new(), Chunks::default())
-        .await
-        .unwrap_err();
+    let error = client(gone).post("/", HeaderMap::new(), Chunks::default()).await.unwrap_err();
     assert!(
         error.to_string().contains("cannot connect") && error.to_string().contains(&gone.to_string()),
         "{error}"
@@ -489,17 +387,11 @@ async fn client_errors_say_what_happened() {
     let (server, _budget) = start(HttpOptions::default(), Arc::new(NoHooks), 10).await;
     let mut options = HttpClientOptions::new(format!("http://{}", server.addr));
     options.request_timeout = Duration::from_millis(50);
-    let slow = HttpClient::new(&options)
-        .unwrap()
-        .post("/slow", HeaderMap::new(), Chunks::default())
-        .await;
+    let slow = HttpClient::new(&options).unwrap().post("/slow", HeaderMap::new(), Chunks::default()).await;
     assert!(slow.unwrap_err().to_string().contains("within 50 ms"));
     options.request_timeout = Duration::from_secs(5);
     options.max_response_bytes = 4;
-    let cut = HttpClient::new(&options)
-        .unwrap()
-        .post("/", HeaderMap::new(), Chunks::default())
-        .await
-        .unwrap();
+    let cut =
+        HttpClient::new(&options).unwrap().post("/", HeaderMap::new(), Chunks::default()).await.unwrap();
     assert_eq!((&cut.body[..], cut.truncated), (&b"HTTP"[..], true));
 }

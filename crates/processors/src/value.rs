@@ -65,9 +65,7 @@ impl<'a> Value<'a> {
 
 /// The text of a `string` field. A checked request holds valid UTF-8 alone, so nothing is ever lost here.
 pub(crate) fn text<'a>(buf: &'a [u8], field: &Field) -> &'a str {
-    buf.get(field.body_range())
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .unwrap_or_default()
+    buf.get(field.body_range()).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// Where key and value of a `KeyValue` stand.
@@ -81,10 +79,7 @@ pub(crate) struct KeyValue {
 
 /// Reads the `KeyValue` in `field`.
 pub(crate) fn key_value(buf: &[u8], field: &Field) -> KeyValue {
-    let mut found = KeyValue {
-        key: 0..0,
-        value: None,
-    };
+    let mut found = KeyValue { key: 0..0, value: None };
     for member in Fields::new(buf, field.body_range()) {
         match (member.number, member.wire) {
             (1, Wire::Len) => found.key = member.body_range(),

@@ -81,13 +81,7 @@ pub(crate) struct Outcome {
 /// Shows every record of `request` to `visitor` and collects the edits in `splice`.
 pub(crate) fn walk(request: &Request, visitor: &mut impl Visitor, splice: &mut Splice) -> Outcome {
     let buf = request.bytes();
-    let mut walk = Walk {
-        buf,
-        signal: request.signal(),
-        visitor,
-        splice,
-        outcome: Outcome::default(),
-    };
+    let mut walk = Walk { buf, signal: request.signal(), visitor, splice, outcome: Outcome::default() };
     for group in messages(buf, 0..buf.len(), GROUPS) {
         walk.group(&group);
     }

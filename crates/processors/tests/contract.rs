@@ -1,9 +1,5 @@
 //! What every processor must do, whichever it is.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -41,20 +37,11 @@ fn plain(signal: Signal) -> Vec<u8> {
     match signal {
         Signal::Traces => {
             let trace_state = "ot=th:fffffffffffff".into();
-            let span = Span {
-                trace_id: kept,
-                trace_state,
-                name: "n".into(),
-                ..Default::default()
-            };
+            let span = Span { trace_id: kept, trace_state, name: "n".into(), ..Default::default() };
             traces(all, vec![span.clone(), span]).encode_to_vec()
         }
         Signal::Logs => {
-            let record = LogRecord {
-                trace_id: kept,
-                body: Some(string("hello")),
-                ..Default::default()
-            };
+            let record = LogRecord { trace_id: kept, body: Some(string("hello")), ..Default::default() };
             logs(all, vec![record.clone(), record]).encode_to_vec()
         }
         Signal::Metrics => {
@@ -67,10 +54,7 @@ fn plain(signal: Signal) -> Vec<u8> {
 fn each(mut check: impl FnMut(&ProcessorFactory, &Json, Signal)) {
     for factory in PROCESSORS {
         for config in configs(factory) {
-            factory
-                .signals
-                .iter()
-                .for_each(|signal| check(factory, &config, *signal));
+            factory.signals.iter().for_each(|signal| check(factory, &config, *signal));
         }
     }
 }
@@ -89,10 +73,7 @@ fn unknown_settings_are_refused_by_name() {
     for factory in PROCESSORS {
         let [mut config, _] = configs(factory);
         config["no_such_setting"] = json!(1);
-        let error = try_build(factory.name, &config, true)
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = try_build(factory.name, &config, true).err().expect("refused").to_string();
         assert!(error.contains("no_such_setting"), "{error}");
     }
 }
@@ -104,15 +85,9 @@ fn the_schema_describes_every_setting() {
         (factory.schema)(&mut generator);
         let schema = serde_json::to_value(generator.definitions()).unwrap();
         for (name, definition) in schema.as_object().unwrap() {
-            assert!(
-                !definition["additionalProperties"].as_bool().unwrap_or(false),
-                "{name}"
-            );
+            assert!(!definition["additionalProperties"].as_bool().unwrap_or(false), "{name}");
             for (property, value) in definition["properties"].as_object().into_iter().flatten() {
-                assert!(
-                    value["description"].is_string(),
-                    "{name}.{property} has no description"
-                );
+                assert!(value["description"].is_string(), "{name}.{property} has no description");
             }
         }
     }
@@ -134,13 +109,7 @@ fn without_a_match_the_same_bytes_go_on() {
         assert_eq!(request.items(), 2);
         let place = request.bytes().as_ptr();
         let left = build(factory.name, config).process(request).unwrap().unwrap();
-        assert_eq!(
-            left.bytes().as_ptr(),
-            place,
-            "{} copied {}",
-            factory.name,
-            signal.name()
-        );
+        assert_eq!(left.bytes().as_ptr(), place, "{} copied {}", factory.name, signal.name());
         assert_eq!((left.items(), left.signal()), (2, signal));
     });
 }
@@ -148,23 +117,15 @@ fn without_a_match_the_same_bytes_go_on() {
 #[test]
 fn a_shared_request_is_not_changed_under_its_other_owner() {
     let peer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
-    let message = traces(
-        resource(strings(&[("a", peer)])),
-        vec![Span {
-            name: peer.into(),
-            ..Default::default()
-        }],
-    );
+    let message =
+        traces(resource(strings(&[("a", peer)])), vec![Span { name: peer.into(), ..Default::default() }]);
     let configs = [
         (
             "redact",
             json!({"key": "00112233445566778899aabbccddeeff0f1e2d3c4b5a69788796a5b4c3d2e1f0", "action": "pseudonym_same_length"}),
         ),
         ("sample", json!({"percent": 50})),
-        (
-            "relabel",
-            json!({"record": [{"target_label": "x", "replacement": "y"}]}),
-        ),
+        ("relabel", json!({"record": [{"target_label": "x", "replacement": "y"}]})),
     ];
     for (name, config) in configs {
         let request = receive(Signal::Traces, message.encode_to_vec());
@@ -177,27 +138,17 @@ fn a_shared_request_is_not_changed_under_its_other_owner() {
 #[test]
 fn what_is_dropped_is_counted() {
     let counters = engine::testing::counters();
-    let record = || LogRecord {
-        body: Some(string("x")),
-        ..Default::default()
-    };
+    let record = || LogRecord { body: Some(string("x")), ..Default::default() };
     let cases = [
         ("sample", json!({"percent": 50, "on_missing": "drop"}), "sampled"),
         ("relabel", json!({"record": [{"action": "drop"}]}), "relabel"),
     ];
     for (name, config, reason) in cases {
         let processor = build(name, &config);
-        let request = receive(
-            Signal::Logs,
-            logs(None, vec![record(), record(), record()]).encode_to_vec(),
-        );
+        let request = receive(Signal::Logs, logs(None, vec![record(), record(), record()]).encode_to_vec());
         assert_eq!(processor.process(request).unwrap(), None);
         let labels = [("component", name), ("kind", "processor"), ("reason", reason)];
-        assert_eq!(
-            counters.value("floodway_dropped_items_total", &labels),
-            3,
-            "{name}"
-        );
+        assert_eq!(counters.value("floodway_dropped_items_total", &labels), 3, "{name}");
     }
 }
 
@@ -209,10 +160,7 @@ fn what_nobody_knows_survives() {
         // Field 30 of the request: a string; field 29: a number.
         bytes.extend_from_slice(&[0xf2, 0x01, 3, b'a', b'b', b'c', 0xe8, 0x01, 7]);
         let request = receive(signal, bytes.clone());
-        let left = build(factory.name, config)
-            .process(request)
-            .unwrap()
-            .map(Request::into_bytes);
+        let left = build(factory.name, config).process(request).unwrap().map(Request::into_bytes);
         assert_eq!(left, Some(bytes.into()), "{}", factory.name);
     });
 }

@@ -1,9 +1,5 @@
 //! `redact`: no planted id comes out, whatever field and whatever wire form it stood in; nothing else changes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/naive.rs"]
 mod naive;
@@ -50,10 +46,7 @@ fn redactor(action: Action) -> Redactor {
 fn redact(processor: &dyn Processor, signal: Signal, bytes: impl Into<Bytes>) -> Bytes {
     let request = receive(signal, bytes);
     let items = request.items();
-    let left = processor
-        .process(request)
-        .expect("redacted")
-        .expect("something left");
+    let left = processor.process(request).expect("redacted").expect("something left");
     assert_eq!(left.items(), items);
     let (again, repairs) = Request::receive(signal, left.bytes().clone()).expect("well-formed result");
     assert!(!repairs.any() && again.items() == items, "{repairs:?}");
@@ -74,10 +67,7 @@ fn assert_gone(bytes: &[u8], id: &str) {
 fn assert_binary_gone(bytes: &[u8], multihash: &[u8]) {
     let own = &multihash[multihash.len() - 32..];
     for window in own.windows(10) {
-        assert!(
-            !bytes.windows(10).any(|there| there == window),
-            "part of a binary id is left"
-        );
+        assert!(!bytes.windows(10).any(|there| there == window), "part of a binary id is left");
     }
 }
 
@@ -169,10 +159,7 @@ fn check_random(signal: Signal, seed: u64, rarity: u64, action: &Json, oracle: A
     let before = writer.finish();
     let after = redact(&*processor, signal, Bytes::copy_from_slice(&before));
     generator.planted.iter().for_each(|id| assert_gone(&after, id));
-    generator
-        .planted_binary
-        .iter()
-        .for_each(|id| assert_binary_gone(&after, id));
+    generator.planted_binary.iter().for_each(|id| assert_binary_gone(&after, id));
 
     let redactor = redactor(oracle);
     let naive = Naive(&redactor);
@@ -243,45 +230,23 @@ fn tricks_of_the_wire() {
         in_span(&[status(id), status(b"clean")].concat()),
         in_span(&[status(b"clean"), field(15, &[0x18, 1]), status(id)].concat()),
         in_span(&attribute(b"k", &[any(id), any(b"clean")].concat())),
-        in_span(&attribute(
-            b"k",
-            &field(2, &[field(1, id), vec![0x18, 1]].concat()),
-        )),
-        in_span(&attribute(
-            b"k",
-            &field(2, &[field(7, id), field(1, b"clean")].concat()),
-        )),
+        in_span(&attribute(b"k", &field(2, &[field(1, id), vec![0x18, 1]].concat()))),
+        in_span(&attribute(b"k", &field(2, &[field(7, id), field(1, b"clean")].concat()))),
         // A resource in two parts; scopes before the resource.
         field(
             1,
-            &[
-                field(1, &field(1, &[field(1, b"a"), any(id)].concat())),
-                field(1, &field(1, &field(1, b"b"))),
-            ]
-            .concat(),
+            &[field(1, &field(1, &[field(1, b"a"), any(id)].concat())), field(1, &field(1, &field(1, b"b")))]
+                .concat(),
         ),
-        field(
-            1,
-            &[
-                field(2, &field(2, &field(5, id))),
-                field(1, &field(1, &field(1, id))),
-            ]
-            .concat(),
-        ),
+        field(1, &[field(2, &field(2, &field(5, id))), field(1, &field(1, &field(1, id)))].concat()),
         // More bytes in a varint than it needs.
         in_span(&overlong(5, id)),
         in_span(&overlong(15, &overlong(2, id))),
         overlong(1, &overlong(2, &overlong(2, &overlong(5, id)))),
         // Fields in falling order.
         in_span(
-            &[
-                field(15, &field(2, id)),
-                field(9, &field(1, id)),
-                field(5, id),
-                field(3, id),
-                field(1, id),
-            ]
-            .concat(),
+            &[field(15, &field(2, id)), field(9, &field(1, id)), field(5, id), field(3, id), field(1, id)]
+                .concat(),
         ),
         // Invalid UTF-8 around it.
         in_span(&field(5, &[b"\xff\xfe ", id, b" \xc3"].concat())),
@@ -297,26 +262,12 @@ fn tricks_of_the_wire() {
 fn unknown_fields_with_an_id_go_at_every_level() {
     let counters = engine::testing::counters();
     let processor = build_as("redact/unknown", "redact", &config(), false).unwrap();
-    let count = || {
-        counters.value(
-            "floodway_redact_unknown_fields_dropped_total",
-            &[("component", "redact/unknown")],
-        )
-    };
+    let count =
+        || counters.value("floodway_redact_unknown_fields_dropped_total", &[("component", "redact/unknown")]);
     let multihash = [&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20][..], &[0xa7; 32]].concat();
-    let secrets: [&[u8]; 3] = [
-        ED25519.as_bytes(),
-        &multihash,
-        &field(9, &field(3, SECP256K1.as_bytes())),
-    ];
+    let secrets: [&[u8]; 3] = [ED25519.as_bytes(), &multihash, &field(9, &field(3, SECP256K1.as_bytes()))];
     let with = |known: Vec<u8>, secret: &[u8]| {
-        [
-            field(99, b"kept"),
-            known,
-            field(100, secret),
-            field(101, b"kept too"),
-        ]
-        .concat()
+        [field(99, b"kept"), known, field(100, secret), field(101, b"kept too")].concat()
     };
     for secret in secrets {
         let levels = [
@@ -331,10 +282,7 @@ fn unknown_fields_with_an_id_go_at_every_level() {
         for request in levels {
             let before = count();
             let out = redact(&*processor, Signal::Traces, request.clone());
-            assert_eq!(
-                out.len(),
-                request.len() - field(100, secret).len() - shrunk(&request, &out, secret)
-            );
+            assert_eq!(out.len(), request.len() - field(100, secret).len() - shrunk(&request, &out, secret));
             assert!(out.windows(8).any(|w| w == b"kept too"));
             assert!(!out.windows(20).any(|w| secret.windows(20).any(|s| s == w)));
             assert_eq!(count(), before + 1);
@@ -351,13 +299,7 @@ fn shrunk(before: &[u8], after: &[u8], secret: &[u8]) -> usize {
 
 fn one_name(config: Json, name: &str) -> String {
     let processor = build("redact", &config);
-    let message = traces(
-        None,
-        vec![Span {
-            name: name.into(),
-            ..Default::default()
-        }],
-    );
+    let message = traces(None, vec![Span { name: name.into(), ..Default::default() }]);
     let left = processed(&*processor, Signal::Traces, &message).unwrap();
     left.resource_spans[0].scope_spans[0].spans[0].name.clone()
 }
@@ -379,23 +321,14 @@ fn actions() {
     let other = one_name(config(), &format!("dial {ED25519_CID} failed"));
     assert_eq!(other, pseudonym);
     // The addresses in a multiaddr go too.
-    let address = one_name(
-        json!({"action": "mask"}),
-        &format!("/ip4/203.0.113.7/tcp/4001/p2p/{ED25519}"),
-    );
+    let address = one_name(json!({"action": "mask"}), &format!("/ip4/203.0.113.7/tcp/4001/p2p/{ED25519}"));
     assert_eq!(address, "/ip4/[addr]/tcp/4001/p2p/[peer]");
 }
 
 #[test]
 fn same_length_is_edited_in_place() {
     let processor = build("redact", &json!({"key": KEY, "action": "pseudonym_same_length"}));
-    let message = traces(
-        None,
-        vec![Span {
-            name: ED25519.into(),
-            ..Default::default()
-        }],
-    );
+    let message = traces(None, vec![Span { name: ED25519.into(), ..Default::default() }]);
     let request = receive(Signal::Traces, message.encode_to_vec());
     let place = request.bytes().as_ptr();
     let left = processor.process(request).unwrap().unwrap();
@@ -406,23 +339,13 @@ fn same_length_is_edited_in_place() {
 #[test]
 fn shadow_counts_and_off_does_nothing() {
     let counters = engine::testing::counters();
-    let message = traces(
-        None,
-        vec![Span {
-            name: format!("{ED25519} {QM}"),
-            ..Default::default()
-        }],
-    )
-    .encode_to_vec();
+    let message =
+        traces(None, vec![Span { name: format!("{ED25519} {QM}"), ..Default::default() }]).encode_to_vec();
     for (mode, findings) in [("shadow", 2), ("off", 0)] {
         let id = "redact/shadow";
         let processor = build_as(id, "redact", &json!({"action": "drop", "mode": mode}), false).unwrap();
-        let value = || {
-            counters.value(
-                "floodway_redact_findings_total",
-                &[("component", id), ("class", "peer_id")],
-            )
-        };
+        let value =
+            || counters.value("floodway_redact_findings_total", &[("component", id), ("class", "peer_id")]);
         let request = receive(Signal::Traces, message.clone());
         let (place, before) = (request.bytes().as_ptr(), value());
         let left = processor.process(request).unwrap().unwrap();
@@ -434,33 +357,17 @@ fn shadow_counts_and_off_does_nothing() {
 #[test]
 fn what_is_found_is_counted() {
     let counters = engine::testing::counters();
-    let processor = build_as(
-        "redact/counted",
-        "redact",
-        &json!({"key": KEY, "action": {"bucket": 7}}),
-        false,
-    )
-    .unwrap();
+    let processor =
+        build_as("redact/counted", "redact", &json!({"key": KEY, "action": {"bucket": 7}}), false).unwrap();
     let component = ("component", "redact/counted");
-    let record = LogRecord {
-        body: Some(string(&format!("{ED25519} /ip4/10.1.2.3"))),
-        ..Default::default()
-    };
+    let record = LogRecord { body: Some(string(&format!("{ED25519} /ip4/10.1.2.3"))), ..Default::default() };
     let request = receive(Signal::Logs, logs(None, vec![record]).encode_to_vec());
     processor.process(request).unwrap();
     let findings = |class| {
-        counters.value(
-            "floodway_redact_findings_total",
-            &[component, ("class", class), ("action", "bucket")],
-        )
+        counters.value("floodway_redact_findings_total", &[component, ("class", class), ("action", "bucket")])
     };
     assert_eq!((findings("peer_id"), findings("multiaddr_ip")), (1, 1));
-    assert!(
-        counters.value(
-            "floodway_redact_candidates_total",
-            &[component, ("class", "peer_id")]
-        ) >= 1
-    );
+    assert!(counters.value("floodway_redact_candidates_total", &[component, ("class", "peer_id")]) >= 1);
     assert!(counters.value("floodway_redact_bytes_scanned_total", &[component]) > 80);
 }
 
@@ -469,65 +376,30 @@ fn a_bare_qm_can_be_kept() {
     let attributes = || strings(&[("cid", QM), ("other", QM), ("nested", &format!("/p2p/{QM}"))]);
     let kept = |config: Json| {
         let processor = build("redact", &config);
-        let message = traces(
-            None,
-            vec![Span {
-                attributes: attributes(),
-                ..Default::default()
-            }],
-        );
+        let message = traces(None, vec![Span { attributes: attributes(), ..Default::default() }]);
         let left = processed(&*processor, Signal::Traces, &message).unwrap();
         let span = &left.resource_spans[0].scope_spans[0].spans[0];
-        span.attributes
-            .iter()
-            .zip(attributes())
-            .map(|(after, before)| *after == before)
-            .collect::<Vec<_>>()
+        span.attributes.iter().zip(attributes()).map(|(after, before)| *after == before).collect::<Vec<_>>()
     };
     assert_eq!(kept(json!({"action": "mask"})), [false, false, false]);
-    assert_eq!(
-        kept(json!({"action": "mask", "qm_bare": "keep"})),
-        [true, true, false]
-    );
-    assert_eq!(
-        kept(json!({"action": "mask", "keep_keys": ["cid", "nested"]})),
-        [true, false, false]
-    );
+    assert_eq!(kept(json!({"action": "mask", "qm_bare": "keep"})), [true, true, false]);
+    assert_eq!(kept(json!({"action": "mask", "keep_keys": ["cid", "nested"]})), [true, false, false]);
 }
 
 #[test]
 fn without_a_key_it_does_not_start() {
-    for action in [
-        json!("pseudonym"),
-        json!("pseudonym_same_length"),
-        json!({"bucket": 3}),
-    ] {
-        let error = try_build("redact", &json!({"action": action}), true)
-            .err()
-            .expect("refused")
-            .to_string();
-        assert!(
-            error.contains("there is no key") && error.contains("generate_key: true"),
-            "{error}"
-        );
+    for action in [json!("pseudonym"), json!("pseudonym_same_length"), json!({"bucket": 3})] {
+        let error = try_build("redact", &json!({"action": action}), true).err().expect("refused").to_string();
+        assert!(error.contains("there is no key") && error.contains("generate_key: true"), "{error}");
     }
     for (config, problem) in [
         (json!({"key": "short"}), "key"),
         (json!({"key": KEY, "key_file": "x"}), "remove one"),
-        (
-            json!({"key_file": "/nonexistent/redact.key"}),
-            "generate_key: true",
-        ),
+        (json!({"key_file": "/nonexistent/redact.key"}), "generate_key: true"),
         (json!({"key": KEY, "action": {"bucket": 0}}), "buckets"),
-        (
-            json!({"key": KEY, "action": "explode"}),
-            "unknown variant `explode`",
-        ),
+        (json!({"key": KEY, "action": "explode"}), "unknown variant `explode`"),
     ] {
-        let error = try_build("redact", &config, true)
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = try_build("redact", &config, true).err().expect("refused").to_string();
         assert!(error.contains(problem), "{error}");
         assert!(!error.contains(KEY));
     }
@@ -556,9 +428,7 @@ fn the_settings_do_not_show_the_key() {
 fn the_oracle_is_told_what_the_processor_is_told() {
     let text = format!("x {QM} /ip4/1.2.3.4/p2p/{SECP256K1}");
     let redactor = redactor(Action::Pseudonym);
-    let line = redactor
-        .redact_line(text.as_bytes(), &mut ::redact::Counts::default())
-        .into_owned();
+    let line = redactor.redact_line(text.as_bytes(), &mut ::redact::Counts::default()).into_owned();
     assert_eq!(one_name(config(), &text).as_bytes(), line);
     assert_eq!(QmBare::default(), QmBare::Redact);
 }
@@ -570,12 +440,6 @@ fn equals_decode_redact_encode_many_times() {
     for seed in 1..30_000u64 {
         let signal = Signal::ALL[seed as usize % 3];
         let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        check_random(
-            signal,
-            seed,
-            1 + seed % 12,
-            &json!("pseudonym"),
-            Action::Pseudonym,
-        );
+        check_random(signal, seed, 1 + seed % 12, &json!("pseudonym"), Action::Pseudonym);
     }
 }

@@ -1,9 +1,5 @@
 //! `relabel` on OTLP requests: what it reads, writes and removes, against a naive model on decoded messages.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -22,13 +18,7 @@ use serde_json::{Value as Json, json};
 use support::*;
 
 fn span(name: &str, attributes: Vec<KeyValue>) -> Span {
-    Span {
-        name: name.into(),
-        attributes,
-        trace_id: vec![1; 16],
-        end_time_unix_nano: 5,
-        ..Default::default()
-    }
+    Span { name: name.into(), attributes, trace_id: vec![1; 16], end_time_unix_nano: 5, ..Default::default() }
 }
 
 /// Spans after `relabel`; the resource's attributes with them.
@@ -59,14 +49,7 @@ fn resource_rules_write_the_resource_and_drop_its_records() {
     let (attributes, _) = on_spans(rules, None, vec![span("s", vec![])]).unwrap();
     assert_eq!(attributes, strings(&[("service.name", "renamed")]));
     let drop = json!({"resource": [{"source_labels": ["service.name"], "regex": "a", "action": "drop"}]});
-    assert_eq!(
-        on_spans(
-            drop,
-            resource(strings(&[("service.name", "a")])),
-            vec![span("s", vec![])]
-        ),
-        None
-    );
+    assert_eq!(on_spans(drop, resource(strings(&[("service.name", "a")])), vec![span("s", vec![])]), None);
 }
 
 #[test]
@@ -82,28 +65,18 @@ fn record_rules_see_the_resource_as_the_rules_before_left_it() {
     let before = resource(strings(&[("zone", "z1")]));
     let (attributes, spans) = on_spans(rules, before, vec![span("s", strings(&[("own", "o")]))]).unwrap();
     assert_eq!(attributes, strings(&[("zone", "z2")]));
-    assert_eq!(
-        spans[0].attributes,
-        strings(&[("joined", "z2;o;s"), ("zone", "mine")])
-    );
+    assert_eq!(spans[0].attributes, strings(&[("joined", "z2;o;s"), ("zone", "mine")]));
 }
 
 #[test]
 fn names_can_be_read_and_written() {
     let rules =
         json!({"record": [{"source_labels": ["__name__"], "regex": "GET (.*)", "target_label": "__name__"}]});
-    let (_, spans) = on_spans(
-        rules.clone(),
-        None,
-        vec![span("GET /x", vec![]), span("PUT", vec![])],
-    )
-    .unwrap();
+    let (_, spans) =
+        on_spans(rules.clone(), None, vec![span("GET /x", vec![]), span("PUT", vec![])]).unwrap();
     assert_eq!(spans, vec![span("/x", vec![]), span("PUT", vec![])]);
 
-    let record = LogRecord {
-        event_name: "GET y".into(),
-        ..Default::default()
-    };
+    let record = LogRecord { event_name: "GET y".into(), ..Default::default() };
     let processor = build("relabel", &rules);
     let left = processed(&*processor, Signal::Logs, &logs(None, vec![record])).unwrap();
     assert_eq!(left.resource_logs[0].scope_logs[0].log_records[0].event_name, "y");
@@ -111,21 +84,15 @@ fn names_can_be_read_and_written() {
     // A metric's name is the metric rules' alone.
     let processor = build("relabel", &rules);
     let message = metrics(None, vec![gauge("GET z", vec![point(vec![])])]);
-    assert_eq!(
-        processed(&*processor, Signal::Metrics, &message),
-        Some(message.clone())
-    );
+    assert_eq!(processed(&*processor, Signal::Metrics, &message), Some(message.clone()));
     let rename = json!({
         "metric": [{"source_labels": ["zone", "__name__"], "target_label": "__name__", "separator": "_"}],
         "record": [{"source_labels": ["__name__"], "target_label": "seen"}],
     });
     let processor = build("relabel", &rename);
     let zone = || resource(strings(&[("zone", "z")]));
-    let left = processed(
-        &*processor,
-        Signal::Metrics,
-        &metrics(zone(), vec![gauge("m", vec![point(vec![])])]),
-    );
+    let left =
+        processed(&*processor, Signal::Metrics, &metrics(zone(), vec![gauge("m", vec![point(vec![])])]));
     let seen = point(strings(&[("seen", "z_m")]));
     assert_eq!(left, Some(metrics(zone(), vec![gauge("z_m", vec![seen])])));
 }
@@ -133,45 +100,21 @@ fn names_can_be_read_and_written() {
 #[test]
 fn every_kind_of_data_point() {
     let attributes = || strings(&[("a", "old")]);
-    let histogram = HistogramDataPoint {
-        attributes: attributes(),
-        count: 1,
-        ..Default::default()
-    };
-    let exponential = ExponentialHistogramDataPoint {
-        attributes: attributes(),
-        count: 1,
-        ..Default::default()
-    };
-    let summary = SummaryDataPoint {
-        attributes: attributes(),
-        count: 1,
-        ..Default::default()
-    };
+    let histogram = HistogramDataPoint { attributes: attributes(), count: 1, ..Default::default() };
+    let exponential =
+        ExponentialHistogramDataPoint { attributes: attributes(), count: 1, ..Default::default() };
+    let summary = SummaryDataPoint { attributes: attributes(), count: 1, ..Default::default() };
     let all = vec![
-        Data::Sum(Sum {
-            data_points: vec![point(attributes())],
-            is_monotonic: true,
-            ..Default::default()
-        }),
-        Data::Histogram(Histogram {
-            data_points: vec![histogram],
-            ..Default::default()
-        }),
+        Data::Sum(Sum { data_points: vec![point(attributes())], is_monotonic: true, ..Default::default() }),
+        Data::Histogram(Histogram { data_points: vec![histogram], ..Default::default() }),
         Data::ExponentialHistogram(ExponentialHistogram {
             data_points: vec![exponential],
             ..Default::default()
         }),
-        Data::Summary(Summary {
-            data_points: vec![summary],
-        }),
+        Data::Summary(Summary { data_points: vec![summary] }),
     ];
     for data in all {
-        let metric = Metric {
-            name: "m".into(),
-            data: Some(data),
-            ..Default::default()
-        };
+        let metric = Metric { name: "m".into(), data: Some(data), ..Default::default() };
         let message = metrics(None, vec![metric]);
         let relabel =
             json!({"record": [{"source_labels": ["a"], "target_label": "a", "replacement": "new"}]});
@@ -179,15 +122,9 @@ fn every_kind_of_data_point() {
         let text = format!("{left:?}");
         assert!(text.contains("\"new\"") && !text.contains("\"old\""), "{text}");
         let drop = json!({"record": [{"source_labels": ["a"], "regex": "old", "action": "drop"}]});
-        assert_eq!(
-            processed(&*build("relabel", &drop), Signal::Metrics, &message),
-            None
-        );
+        assert_eq!(processed(&*build("relabel", &drop), Signal::Metrics, &message), None);
         let drop = json!({"metric": [{"source_labels": ["__name__"], "regex": "m", "action": "drop"}]});
-        assert_eq!(
-            processed(&*build("relabel", &drop), Signal::Metrics, &message),
-            None
-        );
+        assert_eq!(processed(&*build("relabel", &drop), Signal::Metrics, &message), None);
     }
 }
 
@@ -198,36 +135,25 @@ fn what_is_emptied_goes() {
         None,
         vec![
             gauge("gone", vec![point(strings(&[("a", "1")]))]),
-            gauge(
-                "left",
-                vec![point(strings(&[("a", "1")])), point(strings(&[("a", "2")]))],
-            ),
+            gauge("left", vec![point(strings(&[("a", "1")])), point(strings(&[("a", "2")]))]),
             gauge("empty before", vec![]),
         ],
     );
     let left = processed(&*build("relabel", &drop), Signal::Metrics, &message);
-    let kept = vec![
-        gauge("left", vec![point(strings(&[("a", "2")]))]),
-        gauge("empty before", vec![]),
-    ];
+    let kept = vec![gauge("left", vec![point(strings(&[("a", "2")]))]), gauge("empty before", vec![])];
     assert_eq!(left, Some(metrics(None, kept)));
 }
 
 #[test]
 fn values_that_are_no_strings() {
     let value = |value| AnyValue { value: Some(value) };
-    let list = value(Value::ArrayValue(ArrayValue {
-        values: vec![string("x")],
-    }));
+    let list = value(Value::ArrayValue(ArrayValue { values: vec![string("x")] }));
     let attributes = vec![
         attribute("int", value(Value::IntValue(-3))),
         attribute("double", value(Value::DoubleValue(0.5))),
         attribute("bool", value(Value::BoolValue(true))),
         attribute("list", list.clone()),
-        KeyValue {
-            key: "nothing".into(),
-            ..Default::default()
-        },
+        KeyValue { key: "nothing".into(), ..Default::default() },
     ];
     let rules = json!({"record": [
         {"source_labels": ["int", "double", "bool", "list", "nothing"], "target_label": "all"},
@@ -236,16 +162,8 @@ fn values_that_are_no_strings() {
         {"target_label": "nothing", "replacement": "something"},
     ]});
     let (_, spans) = on_spans(rules, None, vec![span("s", attributes.clone())]).unwrap();
-    let mut expected = vec![
-        attributes[0].clone(),
-        attributes[2].clone(),
-        attributes[3].clone(),
-    ];
-    expected.extend(strings(&[
-        ("nothing", "something"),
-        ("all", "-3;0.5;true;;"),
-        ("copy_int", "-3"),
-    ]));
+    let mut expected = vec![attributes[0].clone(), attributes[2].clone(), attributes[3].clone()];
+    expected.extend(strings(&[("nothing", "something"), ("all", "-3;0.5;true;;"), ("copy_int", "-3")]));
     assert_eq!(spans[0].attributes, expected);
 }
 
@@ -262,9 +180,8 @@ fn a_key_that_stands_twice_is_one_label() {
 
 #[test]
 fn label_sets_cannot_grow_without_end() {
-    let rules: Vec<Json> = (0..900)
-        .map(|n| json!({"target_label": format!("l{n}"), "replacement": "x"}))
-        .collect();
+    let rules: Vec<Json> =
+        (0..900).map(|n| json!({"target_label": format!("l{n}"), "replacement": "x"})).collect();
     let (_, spans) = on_spans(json!({"record": rules}), None, vec![span("s", vec![])]).unwrap();
     assert_eq!(spans[0].attributes.len(), 512);
 }
@@ -273,10 +190,7 @@ fn label_sets_cannot_grow_without_end() {
 fn errors_name_list_and_rule() {
     let rules =
         json!({"record": [{"action": "keep"}, {"source_labels": ["a"], "regex": "(", "action": "drop"}]});
-    let error = try_build("relabel", &rules, true)
-        .err()
-        .expect("refused")
-        .to_string();
+    let error = try_build("relabel", &rules, true).err().expect("refused").to_string();
     assert!(
         error.contains("record: rule 2 (drop): regex `(` is not valid RE2") && error.contains("unclosed"),
         "{error}"
@@ -293,10 +207,8 @@ fn where_no_rule_matches_the_same_bytes_go_on() {
             {"regex": "nope", "action": "labeldrop"},
         ],
     });
-    let message = traces(
-        resource(strings(&[("service.name", "a")])),
-        vec![span("s", strings(&[("k", "v")]))],
-    );
+    let message =
+        traces(resource(strings(&[("service.name", "a")])), vec![span("s", strings(&[("k", "v")]))]);
     let request = receive(Signal::Traces, message.encode_to_vec());
     let before = request.bytes().as_ptr();
     let after = build("relabel", &rules).process(request).unwrap().unwrap();
@@ -312,30 +224,21 @@ fn an_attribute() -> impl Strategy<Value = (String, AnyValue)> {
 }
 
 fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
-    proptest::collection::btree_map("[abc]", an_attribute().prop_map(|(_, value)| value), 0..4).prop_map(
-        |map| {
-            map.into_iter()
-                .map(|(key, value)| attribute(&key, value))
-                .collect()
-        },
-    )
+    proptest::collection::btree_map("[abc]", an_attribute().prop_map(|(_, value)| value), 0..4)
+        .prop_map(|map| map.into_iter().map(|(key, value)| attribute(&key, value)).collect())
 }
 
 /// One rule on decoded attributes; `None` of a text is a label that is not there.
 fn naive(rule: usize, attributes: &mut Vec<KeyValue>, outer: &[KeyValue], name: &str) -> bool {
     let text = |list: &[KeyValue], key: &str| {
-        list.iter()
-            .find(|kv| kv.key == key)
-            .map(|kv| match kv.value.as_ref().and_then(|v| v.value.clone()) {
-                Some(Value::StringValue(text)) => text,
-                Some(Value::IntValue(n)) => n.to_string(),
-                _ => String::new(),
-            })
+        list.iter().find(|kv| kv.key == key).map(|kv| match kv.value.as_ref().and_then(|v| v.value.clone()) {
+            Some(Value::StringValue(text)) => text,
+            Some(Value::IntValue(n)) => n.to_string(),
+            _ => String::new(),
+        })
     };
     let get = |attributes: &[KeyValue], key: &str| {
-        text(attributes, key)
-            .or_else(|| text(outer, key))
-            .unwrap_or_default()
+        text(attributes, key).or_else(|| text(outer, key)).unwrap_or_default()
     };
     let set = |attributes: &mut Vec<KeyValue>, key: &str, value: String| {
         if value.is_empty() {

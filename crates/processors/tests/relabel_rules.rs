@@ -1,9 +1,5 @@
 //! The rule engine against facts about Prometheus, and against a naive model written from its documentation.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 
@@ -35,10 +31,7 @@ impl Labels for Map {
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Map {
-    Map(pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect())
+    Map(pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect())
 }
 
 fn compile(rules: &Json) -> Result<Rules, String> {
@@ -74,27 +67,11 @@ fn replace() {
         &[("a", "foo"), ("b", "bar"), ("d", "choo-choo")],
     );
     // No source: the empty text, which the default regex matches.
-    check(
-        json!([{"target_label": "d", "replacement": "static"}]),
-        &[],
-        &[("d", "static")],
-    );
-    check(
-        json!([{"target_label": "d", "regex": "x", "replacement": "static"}]),
-        &[],
-        &[],
-    );
+    check(json!([{"target_label": "d", "replacement": "static"}]), &[], &[("d", "static")]);
+    check(json!([{"target_label": "d", "regex": "x", "replacement": "static"}]), &[], &[]);
     // An empty result removes the label.
-    check(
-        json!([{"target_label": "a", "replacement": ""}]),
-        &[("a", "1")],
-        &[],
-    );
-    check(
-        json!([{"source_labels": ["none"], "target_label": "a"}]),
-        &[("a", "1")],
-        &[],
-    );
+    check(json!([{"target_label": "a", "replacement": ""}]), &[("a", "1")], &[]);
+    check(json!([{"source_labels": ["none"], "target_label": "a"}]), &[("a", "1")], &[]);
     // A regex that does not match leaves everything alone; matching is from start to end.
     check(
         json!([{"source_labels": ["a"], "regex": "fo", "target_label": "a", "replacement": "x"}]),
@@ -148,35 +125,12 @@ fn replace() {
 
 #[test]
 fn keep_and_drop() {
-    assert_eq!(
-        relabeled(
-            json!([{"source_labels": ["a"], "regex": "f.*", "action": "drop"}]),
-            ABC
-        ),
-        None
-    );
-    assert_eq!(
-        relabeled(
-            json!([{"source_labels": ["a"], "regex": "b.*", "action": "keep"}]),
-            ABC
-        ),
-        None
-    );
-    check(
-        json!([{"source_labels": ["a"], "regex": "b.*", "action": "drop"}]),
-        ABC,
-        ABC,
-    );
-    check(
-        json!([{"source_labels": ["a", "b"], "regex": "foo;bar", "action": "Keep"}]),
-        ABC,
-        ABC,
-    );
+    assert_eq!(relabeled(json!([{"source_labels": ["a"], "regex": "f.*", "action": "drop"}]), ABC), None);
+    assert_eq!(relabeled(json!([{"source_labels": ["a"], "regex": "b.*", "action": "keep"}]), ABC), None);
+    check(json!([{"source_labels": ["a"], "regex": "b.*", "action": "drop"}]), ABC, ABC);
+    check(json!([{"source_labels": ["a", "b"], "regex": "foo;bar", "action": "Keep"}]), ABC, ABC);
     // With the default regex everything matches, labels that are not there included.
-    assert_eq!(
-        relabeled(json!([{"source_labels": ["none"], "action": "drop"}]), ABC),
-        None
-    );
+    assert_eq!(relabeled(json!([{"source_labels": ["none"], "action": "drop"}]), ABC), None);
     check(json!([{"source_labels": ["none"], "action": "keep"}]), ABC, ABC);
     // Nothing runs after a drop, and rules before it are seen by it.
     assert_eq!(
@@ -194,36 +148,19 @@ fn keep_and_drop() {
 #[test]
 fn equality() {
     let same: &[(&str, &str)] = &[("a", "main"), ("b", "main")];
-    check(
-        json!([{"source_labels": ["a"], "target_label": "b", "action": "keepequal"}]),
-        same,
-        same,
-    );
+    check(json!([{"source_labels": ["a"], "target_label": "b", "action": "keepequal"}]), same, same);
     assert_eq!(
-        relabeled(
-            json!([{"source_labels": ["a"], "target_label": "b", "action": "dropequal"}]),
-            same
-        ),
+        relabeled(json!([{"source_labels": ["a"], "target_label": "b", "action": "dropequal"}]), same),
         None
     );
     assert_eq!(
-        relabeled(
-            json!([{"source_labels": ["a"], "target_label": "b", "action": "keepequal"}]),
-            ABC
-        ),
+        relabeled(json!([{"source_labels": ["a"], "target_label": "b", "action": "keepequal"}]), ABC),
         None
     );
-    check(
-        json!([{"source_labels": ["a"], "target_label": "b", "action": "dropequal"}]),
-        ABC,
-        ABC,
-    );
+    check(json!([{"source_labels": ["a"], "target_label": "b", "action": "dropequal"}]), ABC, ABC);
     // Two missing labels are equal.
     assert_eq!(
-        relabeled(
-            json!([{"source_labels": ["x"], "target_label": "y", "action": "dropequal"}]),
-            ABC
-        ),
+        relabeled(json!([{"source_labels": ["x"], "target_label": "y", "action": "dropequal"}]), ABC),
         None
     );
     check(
@@ -246,11 +183,7 @@ fn hashmod() {
         json!([{"source_labels": ["a", "b"], "target_label": "d", "action": "hashmod", "modulus": u64::MAX}]),
         &[("a", "foo"), ("b", "bar")],
         // md5("foo;bar")
-        &[
-            ("a", "foo"),
-            ("b", "bar"),
-            ("d", &md5_tail("foo;bar").to_string()),
-        ],
+        &[("a", "foo"), ("b", "bar"), ("d", &md5_tail("foo;bar").to_string())],
     );
 }
 
@@ -265,13 +198,7 @@ fn names() {
     check(
         json!([{"regex": "meta_(.+)", "action": "labelmap"}]),
         &[("meta_a", "1"), ("meta_b", "2"), ("c", "3")],
-        &[
-            ("a", "1"),
-            ("b", "2"),
-            ("c", "3"),
-            ("meta_a", "1"),
-            ("meta_b", "2"),
-        ],
+        &[("a", "1"), ("b", "2"), ("c", "3"), ("meta_a", "1"), ("meta_b", "2")],
     );
     check(
         json!([{"regex": "meta_(.+)", "action": "labelmap", "replacement": "x_${1}"}]),
@@ -310,11 +237,7 @@ fn case() {
         &[("a", "bAr-É-Σ")],
         &[("a", "bAr-É-Σ"), ("b", "bar-é-σ")],
     );
-    check(
-        json!([{"source_labels": ["x"], "target_label": "a", "action": "lowercase"}]),
-        &[("a", "1")],
-        &[],
-    );
+    check(json!([{"source_labels": ["x"], "target_label": "a", "action": "lowercase"}]), &[("a", "1")], &[]);
 }
 
 #[test]
@@ -322,50 +245,23 @@ fn what_prometheus_refuses() {
     for (rule, problem) in [
         (json!({}), "needs `target_label`"),
         (json!({"target_label": ""}), "needs `target_label`"),
-        (
-            json!({"action": "hashmod", "target_label": "a"}),
-            "needs `modulus`",
-        ),
+        (json!({"action": "hashmod", "target_label": "a"}), "needs `modulus`"),
         (json!({"action": "hashmod", "modulus": 3}), "needs `target_label`"),
         (json!({"action": "lowercase"}), "needs `target_label`"),
         (
             json!({"action": "lowercase", "target_label": "a", "replacement": "x"}),
             "does not use `replacement`",
         ),
-        (
-            json!({"action": "keepequal", "target_label": "a", "regex": "x"}),
-            "does not use `regex`",
-        ),
-        (
-            json!({"action": "dropequal", "target_label": "a", "separator": ","}),
-            "does not use `separator`",
-        ),
-        (
-            json!({"action": "keepequal", "target_label": "a", "modulus": 2}),
-            "does not use `modulus`",
-        ),
-        (
-            json!({"action": "labeldrop", "source_labels": ["a"]}),
-            "does not use `source_labels`",
-        ),
-        (
-            json!({"action": "labelkeep", "target_label": "a"}),
-            "does not use `target_label`",
-        ),
-        (
-            json!({"action": "labelmap", "replacement": ""}),
-            "`replacement` is empty",
-        ),
-        (
-            json!({"action": "keep", "source_labels": [""]}),
-            "`source_labels` is empty",
-        ),
+        (json!({"action": "keepequal", "target_label": "a", "regex": "x"}), "does not use `regex`"),
+        (json!({"action": "dropequal", "target_label": "a", "separator": ","}), "does not use `separator`"),
+        (json!({"action": "keepequal", "target_label": "a", "modulus": 2}), "does not use `modulus`"),
+        (json!({"action": "labeldrop", "source_labels": ["a"]}), "does not use `source_labels`"),
+        (json!({"action": "labelkeep", "target_label": "a"}), "does not use `target_label`"),
+        (json!({"action": "labelmap", "replacement": ""}), "`replacement` is empty"),
+        (json!({"action": "keep", "source_labels": [""]}), "`source_labels` is empty"),
         (json!({"action": "keep", "regex": "("}), "not valid RE2"),
         (json!({"action": "keep", "regex": "a)(b"}), "not valid RE2"),
-        (
-            json!({"action": "explode"}),
-            "`explode` is no relabel action; there are replace, keep,",
-        ),
+        (json!({"action": "explode"}), "`explode` is no relabel action; there are replace, keep,"),
         (json!({"target": "a"}), "unknown field `target`"),
     ] {
         let error = compile(&json!([rule])).unwrap_err();
@@ -375,11 +271,7 @@ fn what_prometheus_refuses() {
     let spelled_out = json!([{"action": "keepequal", "source_labels": ["a"], "target_label": "b", "regex": "(.*)",
         "separator": ";", "replacement": "$1", "modulus": 0}]);
     assert!(compile(&spelled_out).is_ok());
-    assert!(
-        compile(&json!(vec![json!({"action": "keep"}); 1001]))
-            .unwrap_err()
-            .contains("1000 rules")
-    );
+    assert!(compile(&json!(vec![json!({"action": "keep"}); 1001])).unwrap_err().contains("1000 rules"));
 }
 
 #[test]
@@ -430,11 +322,7 @@ fn naive(rule: &Json, labels: &mut BTreeMap<String, String>) -> bool {
         "drop" => return !regex.is_match(&joined),
         "keepequal" => return labels.get(&target).cloned().unwrap_or_default() == joined,
         "dropequal" => return labels.get(&target).cloned().unwrap_or_default() != joined,
-        "hashmod" => set(
-            labels,
-            target,
-            (md5_tail(&joined) % rule["modulus"].as_u64().unwrap()).to_string(),
-        ),
+        "hashmod" => set(labels, target, (md5_tail(&joined) % rule["modulus"].as_u64().unwrap()).to_string()),
         "lowercase" => set(labels, target, joined.to_lowercase()),
         "uppercase" => set(labels, target, joined.to_uppercase()),
         "labelmap" => {
@@ -459,9 +347,8 @@ fn a_name() -> impl Strategy<Value = String> {
 }
 
 fn a_rule() -> impl Strategy<Value = Json> {
-    let regex = proptest::sample::select(vec![
-        "(.*)", "a(.*)", "(a|b)+", "(.)(.)", "", "x;?(y*)", "(?i)A.*", "b",
-    ]);
+    let regex =
+        proptest::sample::select(vec!["(.*)", "a(.*)", "(a|b)+", "(.)(.)", "", "x;?(y*)", "(?i)A.*", "b"]);
     let template = proptest::sample::select(vec![
         "$1", "$2$1", "k", "${1}_x", "$0", "", "$$1", "$1x", "a$", "b", "${2}",
     ]);
@@ -481,16 +368,8 @@ fn a_rule() -> impl Strategy<Value = Json> {
         "uppercase",
     ]);
     let sources = proptest::collection::vec(a_name(), 0..3);
-    (
-        action,
-        sources,
-        regex,
-        template.clone(),
-        a_name(),
-        template,
-        proptest::option::of("[;,]?"),
-    )
-        .prop_map(|(action, sources, regex, replacement, name, target, separator)| {
+    (action, sources, regex, template.clone(), a_name(), template, proptest::option::of("[;,]?")).prop_map(
+        |(action, sources, regex, replacement, name, target, separator)| {
             let mut rule = json!({"action": action});
             if !matches!(action, "labeldrop" | "labelkeep") {
                 rule["source_labels"] = json!(sources);
@@ -517,7 +396,8 @@ fn a_rule() -> impl Strategy<Value = Json> {
                 _ => {}
             }
             rule
-        })
+        },
+    )
 }
 
 proptest! {

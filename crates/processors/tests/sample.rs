@@ -1,9 +1,5 @@
 //! `sample` against a naive model on decoded messages, and against numbers of the specification.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -44,31 +40,16 @@ fn thresholds_and_randomness() {
     assert_eq!(kept(10.0, 0xe6_6600_0000_0000, ""), Some("ot=th:e666".into()));
     assert_eq!(kept(10.0, 0xe6_65ff_ffff_ffff, ""), None);
     // An explicit randomness overrules the trace id.
-    assert_eq!(
-        kept(50.0, 0, "ot=rv:80000000000000"),
-        Some("ot=th:8;rv:80000000000000".into())
-    );
+    assert_eq!(kept(50.0, 0, "ot=rv:80000000000000"), Some("ot=th:8;rv:80000000000000".into()));
     assert_eq!(kept(50.0, 0xff_ffff_ffff_ffff, "ot=rv:7fffffffffffff"), None);
-    assert_eq!(
-        kept(50.0, 0xff_ffff_ffff_ffff, "ot=rv:bad"),
-        Some("ot=th:8".into())
-    );
+    assert_eq!(kept(50.0, 0xff_ffff_ffff_ffff, "ot=rv:bad"), Some("ot=th:8".into()));
     // Thinned less before: the new threshold. Thinned as much or more: as it was, however it is written.
-    assert_eq!(
-        kept(25.0, 0xc0_0000_0000_0000, "x=1,ot=th:8"),
-        Some("ot=th:c,x=1".into())
-    );
-    assert_eq!(
-        kept(25.0, 0xf0_0000_0000_0000, "x=1 , ot=th:f00"),
-        Some("x=1 , ot=th:f00".into())
-    );
+    assert_eq!(kept(25.0, 0xc0_0000_0000_0000, "x=1,ot=th:8"), Some("ot=th:c,x=1".into()));
+    assert_eq!(kept(25.0, 0xf0_0000_0000_0000, "x=1 , ot=th:f00"), Some("x=1 , ot=th:f00".into()));
     assert_eq!(kept(50.0, 0x80_0000_0000_0000, "ot=th:8"), Some("ot=th:8".into()));
     // A threshold that the randomness contradicts, or that is none, is erased and decided anew.
     assert_eq!(kept(50.0, 0x80_0000_0000_0000, "ot=th:f"), Some("ot=th:8".into()));
-    assert_eq!(
-        kept(50.0, 0x80_0000_0000_0000, "ot=th:zz;k:v"),
-        Some("ot=th:8;k:v".into())
-    );
+    assert_eq!(kept(50.0, 0x80_0000_0000_0000, "ot=th:zz;k:v"), Some("ot=th:8;k:v".into()));
     assert_eq!(kept(50.0, 0x10_0000_0000_0000, "ot=th:f"), None);
     // The ends of the scale.
     assert_eq!(kept(100.0, 0, "ot=th:zz"), Some("ot=th:zz".into()));
@@ -81,13 +62,7 @@ fn spans_without_a_trace_id() {
     for (config, left) in [(json!({"percent": 50}), true), (drop, false)] {
         let processor = build("sample", &config);
         for id in [vec![], vec![0; 16], vec![0xff; 15]] {
-            let message = traces(
-                None,
-                vec![Span {
-                    trace_id: id,
-                    ..span(1, "ot=th:zz")
-                }],
-            );
+            let message = traces(None, vec![Span { trace_id: id, ..span(1, "ot=th:zz") }]);
             let result = processed(&*processor, Signal::Traces, &message);
             assert_eq!(result, left.then(|| message.clone()));
         }
@@ -97,11 +72,7 @@ fn spans_without_a_trace_id() {
 #[test]
 fn log_records_follow_their_trace_or_a_field() {
     let record = |id: u128, attributes| LogRecord {
-        trace_id: if id == 0 {
-            vec![]
-        } else {
-            id.to_be_bytes().to_vec()
-        },
+        trace_id: if id == 0 { vec![] } else { id.to_be_bytes().to_vec() },
         attributes,
         ..Default::default()
     };
@@ -114,82 +85,41 @@ fn log_records_follow_their_trace_or_a_field() {
     assert!(kept(json!({"percent": 50}), None, record(high, vec![])));
     assert!(!kept(json!({"percent": 50}), None, record(high - 1, vec![])));
     assert!(kept(json!({"percent": 50}), None, record(0, vec![])));
-    assert!(!kept(
-        json!({"percent": 50, "on_missing": "drop"}),
-        None,
-        record(0, vec![])
-    ));
+    assert!(!kept(json!({"percent": 50, "on_missing": "drop"}), None, record(0, vec![])));
 
     let by_field = json!({"percent": 50, "on_missing": "drop", "logs": {"by": "field", "field": "k"}});
     let fallback = json!({"percent": 50, "on_missing": "drop", "logs": {"field": "k"}});
     let mut seen = [0, 0];
     for n in 0..64 {
         let text = attribute("k", string(&n.to_string()));
-        let number = attribute(
-            "k",
-            AnyValue {
-                value: Some(Value::IntValue(n)),
-            },
-        );
+        let number = attribute("k", AnyValue { value: Some(Value::IntValue(n)) });
         let by_text = kept(by_field.clone(), None, record(high, vec![text.clone()]));
         // The number's text hashes as the text; the resource's attribute as the record's; the trace id does not matter.
         assert_eq!(by_text, kept(by_field.clone(), None, record(1, vec![number])));
-        assert_eq!(
-            by_text,
-            kept(
-                by_field.clone(),
-                resource(vec![text.clone()]),
-                record(high, vec![])
-            )
-        );
+        assert_eq!(by_text, kept(by_field.clone(), resource(vec![text.clone()]), record(high, vec![])));
         // The record's own attribute comes first.
         let other = resource(vec![attribute("k", string("other"))]);
-        assert_eq!(
-            by_text,
-            kept(by_field.clone(), other, record(0, vec![text.clone()]))
-        );
-        assert_eq!(
-            by_text,
-            kept(fallback.clone(), None, record(0, vec![text.clone()]))
-        );
+        assert_eq!(by_text, kept(by_field.clone(), other, record(0, vec![text.clone()])));
+        assert_eq!(by_text, kept(fallback.clone(), None, record(0, vec![text.clone()])));
         assert!(kept(fallback.clone(), None, record(high, vec![text])));
         seen[usize::from(by_text)] += 1;
     }
     assert!(seen.iter().all(|n| *n > 16), "{seen:?}");
-    let list = AnyValue {
-        value: Some(Value::ArrayValue(ArrayValue {
-            values: vec![string("x")],
-        })),
-    };
+    let list = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![string("x")] })) };
     let array = record(0, vec![attribute("k", list)]);
-    assert_eq!(
-        kept(by_field.clone(), None, array.clone()),
-        kept(by_field, None, array)
-    );
+    assert_eq!(kept(by_field.clone(), None, array.clone()), kept(by_field, None, array));
 }
 
 #[test]
 fn settings_that_make_no_sense() {
     for (config, problem) in [
-        (
-            json!({"percent": 101}),
-            "percent is 101, but a share is from 0 to 100",
-        ),
+        (json!({"percent": 101}), "percent is 101, but a share is from 0 to 100"),
         (json!({"percent": -1}), "percent is -1"),
-        (
-            json!({"percent": 1, "logs": {"by": "field"}}),
-            "logs.field does not name one",
-        ),
-        (
-            json!({"percent": 1, "logs": {"by": "colour"}}),
-            "unknown variant `colour`",
-        ),
+        (json!({"percent": 1, "logs": {"by": "field"}}), "logs.field does not name one"),
+        (json!({"percent": 1, "logs": {"by": "colour"}}), "unknown variant `colour`"),
         (json!({}), "missing field `percent`"),
     ] {
-        let error = try_build("sample", &config, true)
-            .err()
-            .expect("refused")
-            .to_string();
+        let error = try_build("sample", &config, true).err().expect("refused").to_string();
         assert!(error.contains(problem), "{error}");
     }
 }
@@ -198,14 +128,11 @@ fn settings_that_make_no_sense() {
 fn the_share_is_what_was_asked_for() {
     let mut state = 1u64;
     let mut random = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state ^ (state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (state >> 31)
     };
-    let spans: Vec<Span> = (0..20_000)
-        .map(|_| span(u128::from(random()) << 64 | u128::from(random()), ""))
-        .collect();
+    let spans: Vec<Span> =
+        (0..20_000).map(|_| span(u128::from(random()) << 64 | u128::from(random()), "")).collect();
     for percent in [1.0f64, 10.0, 50.0, 90.0] {
         let processor = build("sample", &json!({"percent": percent}));
         let request = receive(Signal::Traces, traces(None, spans.clone()).encode_to_vec());
@@ -239,11 +166,7 @@ fn a_group() -> impl Strategy<Value = ResourceSpans> {
         resource: service.and_then(|name| resource(strings(&[("service.name", &name)]))),
         scope_spans: scopes
             .into_iter()
-            .map(|spans| ScopeSpans {
-                scope: scope(),
-                spans,
-                schema_url: "s".into(),
-            })
+            .map(|spans| ScopeSpans { scope: scope(), spans, schema_url: "s".into() })
             .collect(),
         schema_url: "r".into(),
     })
@@ -256,12 +179,8 @@ fn naive(message: &mut ExportTraceServiceRequest, th: &str) -> bool {
     let keep = |span: &mut Span| {
         let (ot, others): (Vec<&str>, Vec<&str>) =
             span.trace_state.split(',').partition(|m| m.starts_with("ot="));
-        let pairs: Vec<(&str, &str)> = ot
-            .first()
-            .map_or("", |m| &m[3..])
-            .split(';')
-            .filter_map(|p| p.split_once(':'))
-            .collect();
+        let pairs: Vec<(&str, &str)> =
+            ot.first().map_or("", |m| &m[3..]).split(';').filter_map(|p| p.split_once(':')).collect();
         let get = |key| pairs.iter().find(|(k, _)| *k == key).and_then(|(_, v)| value(v));
         let id = u128::from_be_bytes(span.trace_id.clone().try_into().unwrap());
         let randomness = get("rv").unwrap_or(id as u64 & 0xff_ffff_ffff_ffff);
@@ -269,12 +188,7 @@ fn naive(message: &mut ExportTraceServiceRequest, th: &str) -> bool {
             return randomness >= before;
         }
         let mut members = vec![format!("ot=th:{th}")];
-        members[0].extend(
-            pairs
-                .iter()
-                .filter(|(k, _)| *k != "th")
-                .map(|(k, v)| format!(";{k}:{v}")),
-        );
+        members[0].extend(pairs.iter().filter(|(k, _)| *k != "th").map(|(k, v)| format!(";{k}:{v}")));
         members.extend(others.iter().filter(|m| !m.is_empty()).map(|m| m.to_string()));
         span.trace_state = members.join(",");
         randomness >= threshold

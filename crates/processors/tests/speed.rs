@@ -64,10 +64,8 @@ fn payload(one_in: usize) -> Request {
             ..Default::default()
         }
     });
-    let message = traces(
-        resource(strings(&[("service.name", "node"), ("host.name", "node-17")])),
-        spans.collect(),
-    );
+    let message =
+        traces(resource(strings(&[("service.name", "node"), ("host.name", "node-17")])), spans.collect());
     receive(Signal::Traces, message.encode_to_vec())
 }
 
@@ -101,10 +99,7 @@ fn nanoseconds_per_span() {
     println!("{copy:8.1} ns  a copy");
     let redact = |more: Json| {
         let mut config = json!({"key": KEY});
-        config
-            .as_object_mut()
-            .expect("a map")
-            .extend(more.as_object().cloned().unwrap_or_default());
+        config.as_object_mut().expect("a map").extend(more.as_object().cloned().unwrap_or_default());
         config
     };
     let relabel = json!({"record": [
@@ -116,19 +111,9 @@ fn nanoseconds_per_span() {
     for (what, name, config, request) in [
         ("redact, no ids", "redact", redact(json!({})), &without),
         ("redact, 10 % with ids", "redact", redact(json!({})), &with),
-        (
-            "redact, 10 %, same length",
-            "redact",
-            redact(json!({"action": "pseudonym_same_length"})),
-            &with,
-        ),
+        ("redact, 10 %, same length", "redact", redact(json!({"action": "pseudonym_same_length"})), &with),
         ("redact, 10 %, mask", "redact", json!({"action": "mask"}), &with),
-        (
-            "redact, 10 %, shadow",
-            "redact",
-            redact(json!({"mode": "shadow"})),
-            &with,
-        ),
+        ("redact, 10 %, shadow", "redact", redact(json!({"mode": "shadow"})), &with),
         ("sample 10 %", "sample", json!({"percent": 10}), &with),
         ("sample 90 %", "sample", json!({"percent": 90}), &with),
         ("relabel, three rules, no match", "relabel", relabel, &with),

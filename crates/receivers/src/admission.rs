@@ -15,9 +15,7 @@ pub(crate) struct Budgeted(pub(crate) Permit);
 
 impl Admission for Budgeted {
     fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        self.0.grow(bytes).map_err(|_| Full {
-            retry_after: RETRY_AFTER,
-        })
+        self.0.grow(bytes).map_err(|_| Full { retry_after: RETRY_AFTER })
     }
 
     fn shrink(&mut self, bytes: usize) {
@@ -34,10 +32,7 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new(metrics: &ComponentMetrics, transport: &'static str) -> Arc<Self> {
         let open = metrics.gauge("floodway_open_connections", &[("transport", transport)]);
-        Arc::new(Self {
-            open,
-            metrics: metrics.clone(),
-        })
+        Arc::new(Self { open, metrics: metrics.clone() })
     }
 }
 
@@ -52,9 +47,7 @@ impl net::server::Hooks for Connections {
 
     fn refused(&self, reason: net::server::Refusal) {
         let labels = [("reason", reason.as_str())];
-        self.metrics
-            .counter("floodway_refused_connections_total", &labels)
-            .increment(1);
+        self.metrics.counter("floodway_refused_connections_total", &labels).increment(1);
     }
 }
 
@@ -63,15 +56,10 @@ pub(crate) fn positive(name: &str, value: u64) -> Result<(), BuildError> {
     if value > 0 {
         return Ok(());
     }
-    Err(BuildError::new(format!(
-        "{name} is 0, so nothing would be received; leave it out for the default"
-    )))
+    Err(BuildError::new(format!("{name} is 0, so nothing would be received; leave it out for the default")))
 }
 
 /// Binds, with the error as the engine reports it.
 pub(crate) async fn bind(listen: Listen) -> Result<Bound, BuildError> {
-    listen
-        .bind()
-        .await
-        .map_err(|error| BuildError::new(error.to_string()))
+    listen.bind().await.map_err(|error| BuildError::new(error.to_string()))
 }

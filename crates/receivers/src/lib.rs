@@ -10,7 +10,5 @@ mod otlp;
 use engine::ReceiverFactory;
 
 /// All receivers.
-pub const RECEIVERS: &[ReceiverFactory] = &[
-    ReceiverFactory::of::<otlp::OtlpConfig>(),
-    ReceiverFactory::of::<logstash::LogstashConfig>(),
-];
+pub const RECEIVERS: &[ReceiverFactory] =
+    &[ReceiverFactory::of::<otlp::OtlpConfig>(), ReceiverFactory::of::<logstash::LogstashConfig>()];

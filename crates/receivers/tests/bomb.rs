@@ -39,10 +39,7 @@ async fn grpc_bomb(addr: std::net::SocketAddr, bomb: &[u8]) -> http::HeaderMap {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bombs_are_refused_within_bounded_memory_and_the_next_request_served() {
-    let setup = Setup {
-        budget_bytes: 64 << 20,
-        ..setup("bomb")
-    };
+    let setup = Setup { budget_bytes: 64 << 20, ..setup("bomb") };
     let grpc = common::free_address();
     let running = Running::start(
         "otlp",
@@ -57,10 +54,7 @@ async fn bombs_are_refused_within_bounded_memory_and_the_next_request_served() {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let bomb = bomb.clone();
-        let headers = [
-            ("content-type", "application/x-protobuf"),
-            ("content-encoding", "gzip"),
-        ];
+        let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
         let request = post("/v1/logs", &headers, &bomb);
         let addr = running.addr;
         calls.spawn(async move { assert_eq!(exchange(addr, request).await.status, 413) });
@@ -86,10 +80,6 @@ async fn bombs_are_refused_within_bounded_memory_and_the_next_request_served() {
     let status = client.export(logs(&[&big])).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.details().is_empty(), "a hint to send it again: {status:?}");
-    let fine = post(
-        "/v1/logs",
-        &[("content-type", "application/x-protobuf")],
-        &logs(&["x"]).encode_to_vec(),
-    );
+    let fine = post("/v1/logs", &[("content-type", "application/x-protobuf")], &logs(&["x"]).encode_to_vec());
     assert_eq!(exchange(running.addr, fine).await.status, 200);
 }

@@ -26,17 +26,8 @@ fn names_are_unique_and_everything_is_said() {
     let names: BTreeSet<_> = RECEIVERS.iter().map(|f| f.name).collect();
     assert_eq!(names.len(), RECEIVERS.len());
     for factory in RECEIVERS {
-        assert!(
-            factory
-                .name
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        );
-        assert!(
-            !factory.summary.is_empty() && !factory.signals.is_empty(),
-            "{}",
-            factory.name
-        );
+        assert!(factory.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        assert!(!factory.summary.is_empty() && !factory.signals.is_empty(), "{}", factory.name);
     }
 }
 
@@ -44,12 +35,7 @@ fn names_are_unique_and_everything_is_said() {
 fn the_smallest_settings_parse_and_state_their_claims() {
     for factory in RECEIVERS {
         let config = parse(factory.name, &smallest(factory.name, "127.0.0.1:14999")).unwrap();
-        assert_eq!(
-            config.claims(),
-            [Claim::Tcp("127.0.0.1:14999".into())],
-            "{}",
-            factory.name
-        );
+        assert_eq!(config.claims(), [Claim::Tcp("127.0.0.1:14999".into())], "{}", factory.name);
     }
     let both = parse("otlp", &json!({"grpc": {}, "http": {}})).unwrap();
     let claims = ["127.0.0.1:4317", "127.0.0.1:4318"].map(|a| Claim::Tcp(a.into()));
@@ -66,13 +52,8 @@ fn an_unknown_field_is_refused_by_name() {
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    let error = parse("otlp", &json!({"grpc": {"max_conections": 1}}))
-        .err()
-        .unwrap();
-    assert!(
-        error.contains("max_conections") && error.contains("max_connections"),
-        "{error}"
-    );
+    let error = parse("otlp", &json!({"grpc": {"max_conections": 1}})).err().unwrap();
+    assert!(error.contains("max_conections") && error.contains("max_connections"), "{error}");
 }
 
 #[test]
@@ -82,10 +63,8 @@ fn a_dry_run_binds_nothing() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let config = parse(factory.name, &smallest(factory.name, &addr)).unwrap();
-        let context = BuildContext {
-            dry_run: true,
-            ..testing::build_context(ComponentKind::Receiver, factory.name)
-        };
+        let context =
+            BuildContext { dry_run: true, ..testing::build_context(ComponentKind::Receiver, factory.name) };
         assert!(config.build(&context).is_ok(), "{}", factory.name);
     }
 }
@@ -96,16 +75,11 @@ async fn an_address_in_use_is_an_error_at_start_that_names_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let config = parse(factory.name, &smallest(factory.name, &addr)).unwrap();
-        let receiver = config
-            .build(&testing::build_context(ComponentKind::Receiver, factory.name))
-            .unwrap();
+        let receiver = config.build(&testing::build_context(ComponentKind::Receiver, factory.name)).unwrap();
         let (inlet, _) = common::setup(factory.name).inlet();
         let (context, _stop) = testing::receiver_context(factory.name, inlet);
         let error = receiver.start(context).await.err().unwrap().to_string();
-        assert!(
-            error.contains(&addr) && error.contains("another collector"),
-            "{error}"
-        );
+        assert!(error.contains(&addr) && error.contains("another collector"), "{error}");
     }
 }
 
@@ -117,11 +91,7 @@ async fn it_ends_when_it_is_told_to_and_frees_its_address() {
         let idle = std::net::TcpStream::connect(running.addr).unwrap();
         let (addr, begun) = (running.addr, std::time::Instant::now());
         running.stop().await;
-        assert!(
-            begun.elapsed().as_secs() < 5,
-            "{} waits for an idle connection",
-            factory.name
-        );
+        assert!(begun.elapsed().as_secs() < 5, "{} waits for an idle connection", factory.name);
         assert!(std::net::TcpListener::bind(addr).is_ok(), "{}", factory.name);
         drop(idle);
     }
@@ -131,33 +101,16 @@ async fn it_ends_when_it_is_told_to_and_frees_its_address() {
 fn settings_with_which_nothing_works_are_refused_at_build() {
     let bad = [
         ("otlp", json!({}), "nothing to listen on"),
-        (
-            "otlp",
-            json!({"grpc": {"max_request_bytes": 0}}),
-            "grpc.max_request_bytes is 0",
-        ),
-        (
-            "otlp",
-            json!({"http": {"idle_timeout_ms": 0}}),
-            "http.idle_timeout_ms is 0",
-        ),
-        (
-            "otlp",
-            json!({"http": {"max_connections": 0}}),
-            "http.max_connections is 0",
-        ),
+        ("otlp", json!({"grpc": {"max_request_bytes": 0}}), "grpc.max_request_bytes is 0"),
+        ("otlp", json!({"http": {"idle_timeout_ms": 0}}), "http.idle_timeout_ms is 0"),
+        ("otlp", json!({"http": {"max_connections": 0}}), "http.max_connections is 0"),
         ("logstash", json!({"max_line_bytes": 10}), "max_line_bytes is 10"),
         ("logstash", json!({"line_timeout_ms": 0}), "line_timeout_ms is 0"),
         ("logstash", json!({"max_connections": 0}), "max_connections is 0"),
     ];
     for (name, settings, expected) in bad {
         let context = testing::build_context(ComponentKind::Receiver, name);
-        let error = parse(name, &settings)
-            .unwrap()
-            .build(&context)
-            .err()
-            .unwrap()
-            .to_string();
+        let error = parse(name, &settings).unwrap().build(&context).err().unwrap().to_string();
         assert!(error.contains(expected), "{settings}: {error}");
     }
 }
@@ -181,10 +134,7 @@ fn described(place: &str, schema: &Value, fields: &mut usize) {
         for (name, field) in properties {
             *fields += 1;
             let text = field.get("description").and_then(Value::as_str);
-            assert!(
-                text.is_some_and(|t| t.len() > 10),
-                "{place}.{name} has no description"
-            );
+            assert!(text.is_some_and(|t| t.len() > 10), "{place}.{name} has no description");
         }
     }
     for (name, inner) in object {

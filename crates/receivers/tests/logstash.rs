@@ -32,10 +32,7 @@ async fn start_with(setup: Setup, settings: Value) -> Running {
 fn records(requests: &[Request]) -> Vec<LogRecord> {
     let decode = |r: &Request| ExportLogsServiceRequest::decode(r.bytes().clone()).unwrap();
     let resources = requests.iter().map(decode).flat_map(|r| r.resource_logs);
-    resources
-        .flat_map(|r| r.scope_logs)
-        .flat_map(|s| s.log_records)
-        .collect()
+    resources.flat_map(|r| r.scope_logs).flat_map(|s| s.log_records).collect()
 }
 
 fn body(record: &LogRecord) -> String {
@@ -81,10 +78,7 @@ async fn fields_become_attributes_and_the_last_line_needs_no_line_break() {
     send_lines(running.addr, &[lines.as_bytes()]).await;
     let got = records(&running.collected.wait_for(2).await);
     assert_eq!(got.len(), 2);
-    assert_eq!(
-        (body(&got[0]).as_str(), got[0].severity_text.as_str()),
-        ("slow", "warn")
-    );
+    assert_eq!((body(&got[0]).as_str(), got[0].severity_text.as_str()), ("slow", "warn"));
     assert_eq!(got[0].time_unix_nano, 1_772_366_400_123_000_000);
     assert_eq!(tags(&got[0]), ["swarm"]);
     assert!(got[0].attributes.iter().any(|a| a.key == "net"));
@@ -109,10 +103,7 @@ async fn bad_lines_become_tagged_events_and_are_counted() {
         (body(&got[0]), tags(&got[0])),
         ("this is { not json".into(), vec!["_jsonparsefailure".to_owned()])
     );
-    assert_eq!(
-        (body(&got[1]), tags(&got[1])),
-        ("when".into(), vec!["_timestampparsefailure".to_owned()])
-    );
+    assert_eq!((body(&got[1]), tags(&got[1])), ("when".into(), vec!["_timestampparsefailure".to_owned()]));
     assert!(tags(&got[2]).contains(&"_line_cut".to_owned()), "{:?}", got[2]);
     assert!(body(&got[2]).len() <= 1024 && body(&got[2]).len() > 700);
     assert_eq!(body(&got[3]), "caf\u{fffd}");
@@ -121,18 +112,13 @@ async fn bad_lines_become_tagged_events_and_are_counted() {
         let counted = running.counter("floodway_line_problems_total", ("problem", problem));
         assert_eq!(counted, expected, "{problem}");
     }
-    assert_eq!(
-        running.counter("floodway_accepted_items_total", ("signal", "logs")),
-        5
-    );
+    assert_eq!(running.counter("floodway_accepted_items_total", ("signal", "logs")), 5);
 }
 
 #[tokio::test]
 async fn a_flood_makes_few_batches_and_loses_nothing() {
     let running = start(setup("ls_flood")).await;
-    let lines: String = (0..1000)
-        .map(|n| format!("{{\"message\":\"event {n}\"}}\n"))
-        .collect();
+    let lines: String = (0..1000).map(|n| format!("{{\"message\":\"event {n}\"}}\n")).collect();
     send_lines(running.addr, &[lines.as_bytes()]).await;
     let requests = running.collected.wait_for(1000).await;
     assert!(requests.len() <= 20, "{} batches", requests.len());
@@ -144,15 +130,8 @@ async fn a_flood_makes_few_batches_and_loses_nothing() {
 
 #[tokio::test]
 async fn while_the_queue_is_full_the_connection_is_not_read_and_nothing_is_lost() {
-    let queue = QueueSettings {
-        max_requests: 2,
-        ..QueueSettings::default()
-    };
-    let running = start(Setup {
-        queue,
-        ..setup("ls_pressure")
-    })
-    .await;
+    let queue = QueueSettings { max_requests: 2, ..QueueSettings::default() };
+    let running = start(Setup { queue, ..setup("ls_pressure") }).await;
     running.collected.answer(Answer::Hold);
     let addr = running.addr;
     // More than the kernel's buffers of both sides take.
@@ -167,10 +146,7 @@ async fn while_the_queue_is_full_the_connection_is_not_read_and_nothing_is_lost(
     });
     eventually("the queue is full", || running.refused("queue_full") > 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(
-        !sending.is_finished(),
-        "40 MB were read into a queue of two requests"
-    );
+    assert!(!sending.is_finished(), "40 MB were read into a queue of two requests");
     assert!(running.collected.budget().used() < 4 << 20);
     running.collected.answer(Answer::Deliver);
     sending.await.unwrap();
@@ -209,10 +185,7 @@ async fn a_line_that_never_ends_is_ended_even_when_it_dribbles() {
     })
     .await
     .unwrap();
-    assert!(
-        begun.elapsed() > Duration::from_millis(1100),
-        "ended between two lines"
-    );
+    assert!(begun.elapsed() > Duration::from_millis(1100), "ended between two lines");
     let got = records(&running.collected.wait_for(2).await);
     assert_eq!(body(&got[0]), "first");
     assert!(body(&got[1]).starts_with("xxx"));
@@ -220,10 +193,7 @@ async fn a_line_that_never_ends_is_ended_even_when_it_dribbles() {
 
 #[tokio::test]
 async fn unfinished_lines_are_under_the_budget() {
-    let setup = Setup {
-        budget_bytes: 400_000,
-        ..setup("ls_budget")
-    };
+    let setup = Setup { budget_bytes: 400_000, ..setup("ls_budget") };
     let running = start_with(setup, json!({"line_timeout_ms": 1500})).await;
     let addr = running.addr;
     let part = vec![b'x'; 300_000];
@@ -237,10 +207,7 @@ async fn unfinished_lines_are_under_the_budget() {
             })
         })
         .collect();
-    eventually("the budget is used", || {
-        running.collected.budget().used() > 100_000
-    })
-    .await;
+    eventually("the budget is used", || running.collected.budget().used() > 100_000).await;
     assert!(running.collected.budget().used() <= 400_000);
     for sender in senders {
         sender.await.unwrap();
@@ -252,34 +219,22 @@ async fn unfinished_lines_are_under_the_budget() {
 
 #[tokio::test]
 async fn stopping_takes_what_was_sent_and_ends_soon() {
-    let queue = QueueSettings {
-        max_requests: 1,
-        ..QueueSettings::default()
-    };
-    let running = start(Setup {
-        queue,
-        ..setup("ls_stop")
-    })
-    .await;
+    let queue = QueueSettings { max_requests: 1, ..QueueSettings::default() };
+    let running = start(Setup { queue, ..setup("ls_stop") }).await;
     running.collected.answer(Answer::Hold);
     let mut idle = connect(running.addr);
     idle.write_all(b"{\"message\":\"one\"}\n").unwrap();
     eventually("the first is taken", || running.collected.budget().used() > 0).await;
     idle.write_all(b"{\"message\":\"two\"}\n").unwrap();
     eventually("the second waits", || running.refused("queue_full") > 0).await;
-    idle.write_all(b"{\"message\":\"three\"}\n{\"message\":\"four\"}")
-        .unwrap();
+    idle.write_all(b"{\"message\":\"three\"}\n{\"message\":\"four\"}").unwrap();
     running.request_stop();
     tokio::time::sleep(Duration::from_millis(200)).await;
     running.collected.answer(Answer::Deliver);
     let collected = running.collected.clone();
     let begun = Instant::now();
     running.stop().await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(4), "took {:?}", begun.elapsed());
     let got: Vec<_> = records(&collected.requests()).iter().map(body).collect();
     assert_eq!(got, ["one", "two", "three", "four"]);
     assert_eq!(collected.budget().used(), 0);
@@ -301,17 +256,8 @@ async fn connections_over_the_limit_are_closed_and_counted() {
     let mut first = connect(running.addr);
     first.write_all(b"{\"message\":\"a\"}\n").unwrap();
     running.collected.wait_for(1).await;
-    assert!(
-        send_lines(running.addr, &[b"{\"message\":\"b\"}\n"])
-            .await
-            .is_empty()
-    );
-    let refused = || {
-        running.counter(
-            "floodway_refused_connections_total",
-            ("reason", "max_connections"),
-        )
-    };
+    assert!(send_lines(running.addr, &[b"{\"message\":\"b\"}\n"]).await.is_empty());
+    let refused = || running.counter("floodway_refused_connections_total", ("reason", "max_connections"));
     eventually("the refusal is counted", || refused() == 1).await;
     first.write_all(b"{\"message\":\"c\"}\n").unwrap();
     assert_eq!(running.collected.wait_for(2).await.len(), 2);

@@ -31,11 +31,7 @@ async fn start_with(setup: Setup, grpc: serde_json::Value) -> (Running, Channel)
     let running = Running::start("otlp", setup, |addr| {
         let mut grpc = grpc.clone();
         grpc["endpoint"] = json!(addr);
-        let ack = if ack == AckMode::Delivered {
-            "delivered"
-        } else {
-            "received"
-        };
+        let ack = if ack == AckMode::Delivered { "delivered" } else { "received" };
         json!({"ack": ack, "grpc": grpc})
     })
     .await;
@@ -130,11 +126,7 @@ fn retry_delay(status: &Status) -> Option<Duration> {
 
 #[tokio::test]
 async fn all_signals_arrive_byte_for_byte_in_every_encoding() {
-    let encodings = [
-        None,
-        Some(CompressionEncoding::Gzip),
-        Some(CompressionEncoding::Zstd),
-    ];
+    let encodings = [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)];
     for (n, encoding) in encodings.into_iter().enumerate() {
         let (running, channel) = start(setup(&format!("grpc_signals_{n}"))).await;
         let mut tracer = TraceServiceClient::new(channel.clone());
@@ -152,10 +144,7 @@ async fn all_signals_arrive_byte_for_byte_in_every_encoding() {
         logger.export(sent.1.clone()).await.unwrap();
         meter.export(sent.2.clone()).await.unwrap();
         let got = running.collected.wait_for(3007).await;
-        let got: Vec<_> = got
-            .iter()
-            .map(|r| (r.signal(), r.items(), r.bytes().to_vec()))
-            .collect();
+        let got: Vec<_> = got.iter().map(|r| (r.signal(), r.items(), r.bytes().to_vec())).collect();
         assert_eq!(got[0], (Signal::Traces, 3000, sent.0.encode_to_vec()));
         assert_eq!(got[1], (Signal::Logs, 2, sent.1.encode_to_vec()));
         assert_eq!(got[2], (Signal::Metrics, 5, sent.2.encode_to_vec()));
@@ -177,20 +166,11 @@ async fn malformed_requests_are_invalid_and_say_where() {
         assert_eq!(retry_delay(&status), None, "{what}");
         assert!(status.message().starts_with("malformed request: "), "{status:?}");
     }
-    let status = call(&channel, LOGS, log_request(&[5 << 3 | 5, 1, 2, 3, 4]))
-        .await
-        .unwrap_err();
-    assert!(
-        status.message().contains("body"),
-        "the place is missing: {}",
-        status.message()
-    );
+    let status = call(&channel, LOGS, log_request(&[5 << 3 | 5, 1, 2, 3, 4])).await.unwrap_err();
+    assert!(status.message().contains("body"), "the place is missing: {}", status.message());
     assert_eq!(running.refused("malformed"), n as u64 + 1);
     // The connection and the receiver live on.
-    LogsServiceClient::new(channel)
-        .export(logs(&["fine"]))
-        .await
-        .unwrap();
+    LogsServiceClient::new(channel).export(logs(&["fine"])).await.unwrap();
     assert_eq!(running.collected.items(), 1);
     running.budget_is_free().await;
 }
@@ -235,11 +215,7 @@ async fn over_the_size_limit_it_is_exhausted_and_not_to_be_sent_again() {
         let status = client.export(logs(&[&big])).await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
         assert_eq!(retry_delay(&status), None);
-        assert!(
-            status.message().contains("10000"),
-            "the limit is missing: {}",
-            status.message()
-        );
+        assert!(status.message().contains("10000"), "the limit is missing: {}", status.message());
         client.export(logs(&["small"])).await.unwrap();
     }
     assert_eq!(running.refused("too_large"), 2);
@@ -248,15 +224,8 @@ async fn over_the_size_limit_it_is_exhausted_and_not_to_be_sent_again() {
 
 #[tokio::test]
 async fn a_full_queue_is_exhausted_with_a_hint() {
-    let queue = QueueSettings {
-        max_requests: 2,
-        ..QueueSettings::default()
-    };
-    let (running, channel) = start(Setup {
-        queue,
-        ..setup("grpc_full")
-    })
-    .await;
+    let queue = QueueSettings { max_requests: 2, ..QueueSettings::default() };
+    let (running, channel) = start(Setup { queue, ..setup("grpc_full") }).await;
     running.collected.answer(Answer::Hold);
     let mut client = LogsServiceClient::new(channel);
     client.export(logs(&["one"])).await.unwrap();
@@ -273,11 +242,7 @@ async fn a_full_queue_is_exhausted_with_a_hint() {
 
 #[tokio::test]
 async fn a_full_budget_is_exhausted_with_a_hint() {
-    let (running, channel) = start(Setup {
-        budget_bytes: 50_000,
-        ..setup("grpc_budget")
-    })
-    .await;
+    let (running, channel) = start(Setup { budget_bytes: 50_000, ..setup("grpc_budget") }).await;
     running.collected.answer(Answer::Hold);
     let mut client = LogsServiceClient::new(channel);
     let big = "x".repeat(30_000);
@@ -295,10 +260,7 @@ async fn a_full_budget_is_exhausted_with_a_hint() {
 async fn while_the_engine_stops_it_is_unavailable() {
     let (running, channel) = start(setup("grpc_closing")).await;
     running.collected.close();
-    let status = LogsServiceClient::new(channel)
-        .export(logs(&["late"]))
-        .await
-        .unwrap_err();
+    let status = LogsServiceClient::new(channel).export(logs(&["late"])).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(retry_delay(&status).is_some());
 }
@@ -306,24 +268,13 @@ async fn while_the_engine_stops_it_is_unavailable() {
 #[tokio::test]
 async fn without_a_pipeline_or_method_it_is_unimplemented() {
     let signals = vec![Signal::Traces];
-    let (running, channel) = start(Setup {
-        signals,
-        ..setup("grpc_no_pipeline")
-    })
-    .await;
-    let status = LogsServiceClient::new(channel.clone())
-        .export(logs(&["x"]))
-        .await
-        .unwrap_err();
+    let (running, channel) = start(Setup { signals, ..setup("grpc_no_pipeline") }).await;
+    let status = LogsServiceClient::new(channel.clone()).export(logs(&["x"])).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     assert!(status.message().contains("no pipeline takes logs"), "{status:?}");
-    let status = call(
-        &channel,
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Delete",
-        vec![],
-    )
-    .await
-    .unwrap_err();
+    let status = call(&channel, "/opentelemetry.proto.collector.logs.v1.LogsService/Delete", vec![])
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
     TraceServiceClient::new(channel).export(traces(1)).await.unwrap();
     assert_eq!(running.collected.items(), 1);
@@ -332,11 +283,7 @@ async fn without_a_pipeline_or_method_it_is_unimplemented() {
 #[tokio::test]
 async fn ack_delivered_waits_for_the_destination() {
     let ack = AckMode::Delivered;
-    let (running, channel) = start(Setup {
-        ack,
-        ..setup("grpc_delivered")
-    })
-    .await;
+    let (running, channel) = start(Setup { ack, ..setup("grpc_delivered") }).await;
     running.collected.answer(Answer::Hold);
     let mut client = LogsServiceClient::new(channel.clone());
     let waiting = tokio::spawn(async move { client.export(logs(&["one"])).await });
@@ -358,19 +305,11 @@ async fn ack_delivered_waits_for_the_destination() {
 #[tokio::test]
 async fn a_client_that_hangs_up_while_it_waits_leaves_nothing_behind() {
     let ack = AckMode::Delivered;
-    let (running, channel) = start(Setup {
-        ack,
-        ..setup("grpc_hangup")
-    })
-    .await;
+    let (running, channel) = start(Setup { ack, ..setup("grpc_hangup") }).await;
     running.collected.answer(Answer::Hold);
     let mut client = LogsServiceClient::new(channel);
     let export = client.export(logs(&["one"]));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(200), export)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(200), export).await.is_err());
     running.collected.answer(Answer::Deliver);
     assert_eq!(running.collected.wait_for(1).await.len(), 1);
     running.budget_is_free().await;
@@ -379,18 +318,11 @@ async fn a_client_that_hangs_up_while_it_waits_leaves_nothing_behind() {
 #[tokio::test]
 async fn stopping_lets_a_call_finish_and_frees_the_port() {
     let ack = AckMode::Delivered;
-    let (running, channel) = start(Setup {
-        ack,
-        ..setup("grpc_stop")
-    })
-    .await;
+    let (running, channel) = start(Setup { ack, ..setup("grpc_stop") }).await;
     running.collected.answer(Answer::Hold);
     let mut client = LogsServiceClient::new(channel);
     let waiting = tokio::spawn(async move { client.export(logs(&["one"])).await });
-    common::eventually("the request stands in the queue", || {
-        running.collected.budget().used() > 0
-    })
-    .await;
+    common::eventually("the request stands in the queue", || running.collected.budget().used() > 0).await;
     running.request_stop();
     tokio::time::sleep(Duration::from_millis(100)).await;
     running.collected.answer(Answer::Deliver);

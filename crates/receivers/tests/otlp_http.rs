@@ -29,11 +29,7 @@ async fn start_with(setup: Setup, http: Value) -> Running {
     Running::start("otlp", setup, |addr| {
         let mut http = http.clone();
         http["endpoint"] = json!(addr);
-        let ack = if ack == AckMode::Delivered {
-            "delivered"
-        } else {
-            "received"
-        };
+        let ack = if ack == AckMode::Delivered { "delivered" } else { "received" };
         json!({"ack": ack, "http": http})
     })
     .await
@@ -81,10 +77,7 @@ async fn protobuf_arrives_byte_for_byte() {
     assert_eq!(got.len(), 9);
     for (n, request) in got.iter().enumerate() {
         let (_, signal, body) = &sent[n / 3];
-        assert_eq!(
-            (request.signal(), request.bytes().to_vec()),
-            (*signal, body.clone())
-        );
+        assert_eq!((request.signal(), request.bytes().to_vec()), (*signal, body.clone()));
     }
     running.budget_is_free().await;
     running.stop().await;
@@ -96,17 +89,9 @@ async fn json_is_taken_with_and_without_a_charset() {
     let body =
         json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "grüße"}}]}]}]});
     let body = body.to_string().into_bytes();
-    for content_type in [
-        "application/json",
-        "application/json; charset=utf-8",
-        "Application/JSON",
-    ] {
+    for content_type in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
         let answer = post_logs(&running, &[("content-type", content_type)], &body).await;
-        assert_eq!(
-            (answer.status, &answer.body[..]),
-            (200, &b"{}"[..]),
-            "{content_type}"
-        );
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]), "{content_type}");
         assert_eq!(answer.header("content-type"), Some("application/json"));
     }
     let answer = post_logs(&running, &[JSON, ("content-encoding", "gzip")], &gzip(&body)).await;
@@ -128,13 +113,9 @@ async fn chunked_bodies_and_connections_kept_open_work() {
         let mut socket = connect(addr);
         for _ in 0..3 {
             let head = "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n";
-            socket
-                .write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes())
-                .unwrap();
+            socket.write_all(format!("{head}transfer-encoding: chunked\r\n\r\n").as_bytes()).unwrap();
             for piece in body.chunks(3) {
-                socket
-                    .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
-                    .unwrap();
+                socket.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).unwrap();
                 socket.write_all(piece).unwrap();
                 socket.write_all(b"\r\n").unwrap();
             }
@@ -153,11 +134,7 @@ async fn malformed_bodies_are_400_with_a_status_in_their_own_encoding() {
     for (what, body) in malformed() {
         let answer = post_logs(&running, &[PROTOBUF], &body).await;
         assert_eq!(answer.status, 400, "{what}");
-        assert!(
-            message(&answer).starts_with("malformed request: "),
-            "{what}: {}",
-            message(&answer)
-        );
+        assert!(message(&answer).starts_with("malformed request: "), "{what}: {}", message(&answer));
         assert_eq!(answer.header("retry-after"), None);
     }
     let deep = format!("{}1{}", "{\"a\":[".repeat(2000), "]}".repeat(2000));
@@ -190,14 +167,8 @@ async fn a_key_that_stands_twice_is_refused_with_its_path() {
     let answer = post_logs(&running, &[JSON], body.as_bytes()).await;
     assert_eq!(answer.status, 400);
     let message = message(&answer);
-    assert!(
-        message.contains("resourceLogs[0].scopeLogs[0].logRecords[1]"),
-        "{message}"
-    );
-    assert!(
-        !message.contains("12D3KooW") && !message.contains("hidden"),
-        "quotes the data: {message}"
-    );
+    assert!(message.contains("resourceLogs[0].scopeLogs[0].logRecords[1]"), "{message}");
+    assert!(!message.contains("12D3KooW") && !message.contains("hidden"), "quotes the data: {message}");
     assert!(running.collected.requests().is_empty());
 }
 
@@ -206,20 +177,14 @@ async fn invalid_utf8_is_replaced_and_warned_about() {
     let running = start(setup("http_utf8")).await;
     let body = log_request(&common::field(5, &common::field(1, b"caf\xe9")));
     let answer = post_logs(&running, &[PROTOBUF], &body).await;
-    let partial = ExportLogsServiceResponse::decode(&answer.body[..])
-        .unwrap()
-        .partial_success
-        .unwrap();
+    let partial = ExportLogsServiceResponse::decode(&answer.body[..]).unwrap().partial_success.unwrap();
     assert_eq!((answer.status, partial.rejected_log_records), (200, 0));
     assert!(partial.error_message.contains("UTF-8"));
     let body =
         b"{\"resourceLogs\":[{\"scopeLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":\"caf\xe9\"}}]}]}]}";
     let answer = post_logs(&running, &[JSON], body).await;
     assert_eq!(answer.status, 200);
-    let warning = answer.json()["partialSuccess"]["errorMessage"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let warning = answer.json()["partialSuccess"]["errorMessage"].as_str().unwrap().to_owned();
     assert!(warning.contains("UTF-8"), "{warning}");
     for request in running.collected.wait_for(2).await {
         assert_eq!(request.bytes(), &logs(&["caf\u{fffd}"]).encode_to_vec());
@@ -230,24 +195,14 @@ async fn invalid_utf8_is_replaced_and_warned_about() {
 
 #[tokio::test]
 async fn overload_is_429_and_stopping_503_with_retry_after() {
-    let queue = QueueSettings {
-        max_requests: 1,
-        ..QueueSettings::default()
-    };
-    let running = start(Setup {
-        queue,
-        ..setup("http_full")
-    })
-    .await;
+    let queue = QueueSettings { max_requests: 1, ..QueueSettings::default() };
+    let running = start(Setup { queue, ..setup("http_full") }).await;
     running.collected.answer(testing::Answer::Hold);
     let body = logs(&["x"]).encode_to_vec();
     assert_eq!(post_logs(&running, &[PROTOBUF], &body).await.status, 200);
     for (headers, body) in [
         ([PROTOBUF], body.clone()),
-        (
-            [JSON],
-            br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#.to_vec(),
-        ),
+        ([JSON], br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#.to_vec()),
     ] {
         let answer = post_logs(&running, &headers, &body).await;
         assert_eq!(answer.status, 429, "{answer:?}");
@@ -263,11 +218,7 @@ async fn overload_is_429_and_stopping_503_with_retry_after() {
 
 #[tokio::test]
 async fn a_full_budget_is_429() {
-    let running = start(Setup {
-        budget_bytes: 50_000,
-        ..setup("http_budget")
-    })
-    .await;
+    let running = start(Setup { budget_bytes: 50_000, ..setup("http_budget") }).await;
     running.collected.answer(testing::Answer::Hold);
     let body = logs(&[&"x".repeat(30_000)]).encode_to_vec();
     assert_eq!(post_logs(&running, &[PROTOBUF], &body).await.status, 200);
@@ -288,11 +239,7 @@ async fn json_that_grows_is_under_the_budget_too() {
         r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"h","histogram":{{"dataPoints":[{{"bucketCounts":{counts}}}]}}}}]}}]}}]}}"#
     );
     for (budget_bytes, status) in [(1 << 20, 200), (150_000, 429)] {
-        let running = start(Setup {
-            budget_bytes,
-            ..setup(&format!("http_grow_{status}"))
-        })
-        .await;
+        let running = start(Setup { budget_bytes, ..setup(&format!("http_grow_{status}")) }).await;
         let answer = exchange(running.addr, post("/v1/metrics", &[JSON], body.as_bytes())).await;
         assert_eq!(answer.status, status, "{answer:?}");
         if status == 200 {
@@ -305,34 +252,16 @@ async fn json_that_grows_is_under_the_budget_too() {
 #[tokio::test]
 async fn refusals_in_http_terms() {
     let signals = vec![Signal::Logs];
-    let setup = Setup {
-        signals,
-        ..setup("http_refusals")
-    };
+    let setup = Setup { signals, ..setup("http_refusals") };
     let running = start_with(setup, json!({"max_request_bytes": 10_000})).await;
     let body = logs(&["x"]).encode_to_vec();
     let big = logs(&[&"x".repeat(20_000)]).encode_to_vec();
     let at = |path, headers: &[(&str, &str)], body: &[u8]| exchange(running.addr, post(path, headers, body));
     assert_eq!(at("/v1/logs", &[PROTOBUF], &big).await.status, 413);
-    assert_eq!(
-        at("/v1/logs", &[PROTOBUF, ("content-encoding", "gzip")], &gzip(&big))
-            .await
-            .status,
-        413
-    );
-    assert_eq!(
-        at("/v1/logs", &[("content-type", "text/plain")], &body)
-            .await
-            .status,
-        415
-    );
+    assert_eq!(at("/v1/logs", &[PROTOBUF, ("content-encoding", "gzip")], &gzip(&big)).await.status, 413);
+    assert_eq!(at("/v1/logs", &[("content-type", "text/plain")], &body).await.status, 415);
     assert_eq!(at("/v1/logs", &[], &body).await.status, 415);
-    assert_eq!(
-        at("/v1/logs", &[PROTOBUF, ("content-encoding", "br")], &body)
-            .await
-            .status,
-        415
-    );
+    assert_eq!(at("/v1/logs", &[PROTOBUF, ("content-encoding", "br")], &body).await.status, 415);
     assert_eq!(at("/v1/profiles", &[PROTOBUF], &body).await.status, 404);
     // No pipeline takes traces.
     let answer = at("/v1/traces", &[PROTOBUF], &traces(1).encode_to_vec()).await;
@@ -350,11 +279,7 @@ async fn refusals_in_http_terms() {
 
 #[tokio::test]
 async fn ack_delivered_tells_what_the_destination_said() {
-    let running = start(Setup {
-        ack: AckMode::Delivered,
-        ..setup("http_delivered")
-    })
-    .await;
+    let running = start(Setup { ack: AckMode::Delivered, ..setup("http_delivered") }).await;
     let body = logs(&["x"]).encode_to_vec();
     for (answer, status, hint) in [
         (testing::Answer::Deliver, 200, false),
@@ -363,26 +288,18 @@ async fn ack_delivered_tells_what_the_destination_said() {
     ] {
         running.collected.answer(answer);
         let answer = post_logs(&running, &[PROTOBUF], &body).await;
-        assert_eq!(
-            (answer.status, answer.header("retry-after").is_some()),
-            (status, hint)
-        );
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (status, hint));
     }
 }
 
 #[tokio::test]
 async fn a_slow_loris_is_ended_with_408() {
-    let running = start_with(
-        setup("http_loris"),
-        json!({"idle_timeout_ms": 200, "request_timeout_ms": 1000}),
-    )
-    .await;
+    let running =
+        start_with(setup("http_loris"), json!({"idle_timeout_ms": 200, "request_timeout_ms": 1000})).await;
     let addr = running.addr;
     let stalled = tokio::task::spawn_blocking(move || {
         let mut socket = connect(addr);
-        socket
-            .write_all(&post("/v1/logs", &[PROTOBUF], &[b'x'; 1000])[..200])
-            .unwrap();
+        socket.write_all(&post("/v1/logs", &[PROTOBUF], &[b'x'; 1000])[..200]).unwrap();
         read_answer(&mut socket).status
     });
     let dribbling = tokio::task::spawn_blocking(move || {

@@ -164,10 +164,7 @@ const fn digits(alphabet: &[u8], fold_case: bool) -> [u8; 256] {
 }
 
 const fn base64_digits() -> [u8; 256] {
-    let mut table = digits(
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
-        false,
-    );
+    let mut table = digits(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", false);
     table[b'-' as usize] = 62;
     table[b'_' as usize] = 63;
     table
@@ -175,10 +172,7 @@ const fn base64_digits() -> [u8; 256] {
 
 static POWERS58: [u64; 11] = powers(58);
 static POWERS36: [u64; 13] = powers(36);
-static BASE58: [u8; 256] = digits(
-    b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
-    false,
-);
+static BASE58: [u8; 256] = digits(b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", false);
 static BASE36: [u8; 256] = digits(b"0123456789abcdefghijklmnopqrstuvwxyz", true);
 static BASE32: [u8; 256] = digits(b"abcdefghijklmnopqrstuvwxyz234567", true);
 static BASE32HEX: [u8; 256] = digits(b"0123456789abcdefghijklmnopqrstuv", true);
@@ -246,10 +240,7 @@ mod tests {
     fn hex_and_base64_decode() {
         assert_eq!(Base::Hex.decode(b"00fF10", 3).unwrap()[..3], [0, 255, 16]);
         assert_eq!(Base::B64.decode(b"AP8Q", 3).unwrap()[..3], [0, 255, 16]);
-        assert_eq!(
-            Base::B64.decode(b"-_8", 2).unwrap()[..2],
-            Base::B64.decode(b"+/8", 2).unwrap()[..2]
-        );
+        assert_eq!(Base::B64.decode(b"-_8", 2).unwrap()[..2], Base::B64.decode(b"+/8", 2).unwrap()[..2]);
         assert!(Base::B64.decode(b"AP*Q", 3).is_none());
     }
 }

@@ -20,20 +20,14 @@ pub fn redact_any(data: &[u8]) {
         });
         let mut end = 0;
         for (range, ..) in &replacements {
-            assert!(
-                range.start >= end && range.end > range.start && range.end <= data.len(),
-                "{range:?}"
-            );
+            assert!(range.start >= end && range.end > range.start && range.end <= data.len(), "{range:?}");
             end = range.end;
         }
         assert_eq!(counts.findings(), replacements.len() as u64);
         check_anchors(redactor, data, &replacements);
 
         check_again(redactor, data);
-        assert!(
-            replacements.is_empty() || !redactor.is_clean_raw(data),
-            "the raw mode is no stricter"
-        );
+        assert!(replacements.is_empty() || !redactor.is_clean_raw(data), "the raw mode is no stricter");
     }
 }
 
@@ -41,22 +35,12 @@ pub fn redact_any(data: &[u8]) {
 /// never less: our own pseudonyms glued to halves of ids before they came here, and base64, whose alphabet has slashes,
 /// running across the names of a multiaddr.
 fn check_again(redactor: &Redactor, data: &[u8]) {
-    const CONTRIVED: [&[u8]; 7] = [
-        b"peer_",
-        b"addr_",
-        b"AXIAJ",
-        b"AXISI",
-        b"ACQIARIg",
-        b"ACUIAhIh",
-        b"CAESI",
-    ];
+    const CONTRIVED: [&[u8]; 7] =
+        [b"peer_", b"addr_", b"AXIAJ", b"AXISI", b"ACQIARIg", b"ACUIAhIh", b"CAESI"];
     let mut counts = Counts::default();
     let mut again = |text: &[u8]| redactor.redact_line(text, &mut counts).into_owned();
     let mut once = again(data);
-    if CONTRIVED
-        .iter()
-        .any(|part| memchr::memmem::find(data, part).is_some())
-    {
+    if CONTRIVED.iter().any(|part| memchr::memmem::find(data, part).is_some()) {
         once = again(&once);
         once = again(&once);
     }
@@ -83,26 +67,14 @@ fn check_anchors(redactor: &Redactor, data: &[u8], expected: &[Seen]) {
 }
 
 static REDACTORS: LazyLock<Vec<Redactor>> = LazyLock::new(|| {
-    let actions = [
-        Action::Pseudonym,
-        Action::PseudonymSameLength,
-        Action::Bucket(64),
-        Action::Mask,
-    ];
+    let actions = [Action::Pseudonym, Action::PseudonymSameLength, Action::Bucket(64), Action::Mask];
     let key = Key::new((0..32).collect());
     let keys = key.ok().map(Keyring::new);
     actions
         .into_iter()
         .zip([QmBare::Redact, QmBare::Keep, QmBare::Redact, QmBare::Redact])
         .filter_map(|(action, qm_bare)| {
-            Redactor::new(
-                Options {
-                    qm_bare,
-                    ..Options::all(action)
-                },
-                keys.as_ref(),
-            )
-            .ok()
+            Redactor::new(Options { qm_bare, ..Options::all(action) }, keys.as_ref()).ok()
         })
         .collect()
 });

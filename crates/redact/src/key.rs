@@ -123,22 +123,13 @@ impl Key {
     pub fn parse(content: &[u8]) -> Result<Self, KeyError> {
         let text = content.trim_ascii();
         if !text.iter().all(|byte| byte.is_ascii_graphic()) {
-            let is_prose = text
-                .iter()
-                .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
-            return if is_prose {
-                Err(KeyError::Passphrase)
-            } else {
-                Self::new(content.to_vec())
-            };
+            let is_prose = text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+            return if is_prose { Err(KeyError::Passphrase) } else { Self::new(content.to_vec()) };
         }
         if text.len().is_multiple_of(2) && text.iter().all(|&byte| Base::Hex.contains(byte)) {
             return Self::new(decode_long(text, Base::Hex, 2));
         }
-        let unpadded = text
-            .strip_suffix(b"==")
-            .or_else(|| text.strip_suffix(b"="))
-            .unwrap_or(text);
+        let unpadded = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
         if unpadded.iter().all(|&byte| Base::B64.contains(byte)) {
             return Self::new(decode_long(unpadded, Base::B64, 4));
         }
@@ -150,25 +141,14 @@ impl Key {
     /// # Errors
     /// [`KeyError::Read`], or [`KeyError::Content`] with what is wrong inside.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         warn_if_exposed(path, &file);
         let mut content = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE as usize + 1));
-        file.take(MAX_KEY_FILE + 1)
-            .read_to_end(&mut content)
-            .map_err(failed)?;
-        let key = if content.len() as u64 > MAX_KEY_FILE {
-            Err(KeyError::TooLong)
-        } else {
-            Self::parse(&content)
-        };
-        key.map_err(|source| KeyError::Content {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+        file.take(MAX_KEY_FILE + 1).read_to_end(&mut content).map_err(failed)?;
+        let key =
+            if content.len() as u64 > MAX_KEY_FILE { Err(KeyError::TooLong) } else { Self::parse(&content) };
+        key.map_err(|source| KeyError::Content { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// A new random key of 32 bytes.
@@ -200,10 +180,7 @@ impl Key {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(KeyError::Exists(path.to_owned()))
             }
-            Err(source) => Err(KeyError::Write {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(KeyError::Write { path: path.to_owned(), source }),
         }
     }
 
@@ -212,18 +189,13 @@ impl Key {
     /// # Errors
     /// As [`Key::from_file`] and [`Key::generate_file`]. A file that holds no key is an error, never replaced.
     pub fn load_or_generate(path: &Path) -> Result<(Self, bool), KeyError> {
-        let exists = path.try_exists().map_err(|source| KeyError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let exists = path.try_exists().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         if exists {
             return Ok((Self::from_file(path)?, false));
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|source| KeyError::Write {
-                path: path.to_owned(),
-                source,
-            })?;
+            std::fs::create_dir_all(folder)
+                .map_err(|source| KeyError::Write { path: path.to_owned(), source })?;
         }
         match Self::generate_file(path) {
             Ok(key) => Ok((key, true)),
@@ -239,11 +211,7 @@ impl Key {
     /// [`KeyError::BadKeyId`].
     pub fn with_kid(mut self, kid: &str) -> Result<Self, KeyError> {
         match *kid.as_bytes() {
-            [a, b]
-                if [a, b]
-                    .iter()
-                    .all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')) =>
-            {
+            [a, b] if [a, b].iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')) => {
                 self.kid = [a, b];
                 Ok(self)
             }
@@ -261,10 +229,7 @@ impl Key {
     /// 16 hex digits that tell keys apart, for logs and configuration dumps. Not secret.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        derive(&self.bytes, b"fingerprint")[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        derive(&self.bytes, b"fingerprint")[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn kid_bytes(&self) -> [u8; 2] {
@@ -278,10 +243,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("kid", &self.kid())
-            .field("fingerprint", &self.fingerprint())
-            .finish()
+        f.debug_struct("Key").field("kid", &self.kid()).field("fingerprint", &self.fingerprint()).finish()
     }
 }
 
@@ -333,10 +295,7 @@ pub(crate) fn base32_char(bits: u16) -> u8 {
     b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(bits & 31)]
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "HMAC is defined for keys of any length, and no other error exists"
-)]
+#[expect(clippy::expect_used, reason = "HMAC is defined for keys of any length, and no other error exists")]
 fn mac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
@@ -431,10 +390,7 @@ mod tests {
             format!("{base64}=\n").into(),
         ];
         for form in forms {
-            assert_eq!(
-                Key::parse(&form).unwrap().fingerprint(),
-                Key::new(bytes()).unwrap().fingerprint()
-            );
+            assert_eq!(Key::parse(&form).unwrap().fingerprint(), Key::new(bytes()).unwrap().fingerprint());
         }
     }
 
@@ -452,13 +408,8 @@ mod tests {
             Key::parse(b"correct.horse.battery.staple.correct.horse"),
             Err(KeyError::Passphrase)
         ));
-        let missing = Key::from_file(Path::new("/nonexistent/key"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            missing.contains("/nonexistent/key") && missing.contains("openssl rand"),
-            "{missing}"
-        );
+        let missing = Key::from_file(Path::new("/nonexistent/key")).unwrap_err().to_string();
+        assert!(missing.contains("/nonexistent/key") && missing.contains("openssl rand"), "{missing}");
     }
 
     #[test]
@@ -478,14 +429,9 @@ mod tests {
         assert_eq!(derived.len(), 2);
         assert_eq!(key.clone().with_kid("a7").unwrap().kid(), "a7");
         for bad in ["", "a", "abc", "A7", "a1", "é"] {
-            assert!(
-                matches!(key.clone().with_kid(bad), Err(KeyError::BadKeyId(_))),
-                "{bad}"
-            );
+            assert!(matches!(key.clone().with_kid(bad), Err(KeyError::BadKeyId(_))), "{bad}");
         }
-        let ring = Keyring::new(key.clone())
-            .with_retired(key.clone().with_kid("zz").unwrap())
-            .unwrap();
+        let ring = Keyring::new(key.clone()).with_retired(key.clone().with_kid("zz").unwrap()).unwrap();
         assert_eq!(ring.active().kid(), derived);
         assert!(ring.get("zz").is_some());
         assert!(matches!(ring.with_retired(key), Err(KeyError::SameKeyId(_))));
@@ -501,24 +447,14 @@ mod tests {
         assert_eq!(made.fingerprint(), read.fingerprint());
         assert!(matches!(Key::generate_file(&path), Err(KeyError::Exists(_))));
         assert_eq!(Key::from_file(&path).unwrap().fingerprint(), made.fingerprint());
-        assert_eq!(
-            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1,
-            "no left-overs"
-        );
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no left-overs");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         std::fs::write(&path, "").unwrap();
         let empty = Key::load_or_generate(&path).unwrap_err();
-        assert!(
-            matches!(empty, KeyError::Content { .. }),
-            "an emptied key file is never replaced"
-        );
+        assert!(matches!(empty, KeyError::Content { .. }), "an emptied key file is never replaced");
     }
 }

@@ -61,10 +61,7 @@ impl Action {
     /// Whether the action needs a key.
     #[must_use]
     pub fn needs_key(self) -> bool {
-        matches!(
-            self,
-            Action::Pseudonym | Action::PseudonymSameLength | Action::Bucket(_)
-        )
+        matches!(self, Action::Pseudonym | Action::PseudonymSameLength | Action::Bucket(_))
     }
 
     /// Whether the action can be carried out: a number of buckets within its limits.
@@ -91,10 +88,7 @@ impl Pseudonymizer {
     /// Takes in the key once, for all pseudonyms.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        Self {
-            keyed: key.mac(),
-            kid: key.kid_bytes(),
-        }
+        Self { keyed: key.mac(), kid: key.kid_bytes() }
     }
 
     /// Writes a pseudonym of [`PSEUDONYM_BYTES`] bytes, or as long as `out` where that is longer; a shorter `out` gets
@@ -123,9 +117,7 @@ impl Pseudonymizer {
     #[must_use]
     pub fn bucket(&self, class: Class, canonical: &Canonical<'_>, count: u32) -> u32 {
         let digest = self.digest(class, canonical);
-        let number = digest[..8]
-            .iter()
-            .fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+        let number = digest[..8].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
         // The remainder is below `count`, so it fits.
         (number % u64::from(count.max(1))) as u32
     }
@@ -188,11 +180,7 @@ mod tests {
         let mut long = [0u8; 200];
         pseudonymizer().write(Class::PeerId, &canonical, &mut long);
         assert!(long.starts_with(b"peer_a7_"));
-        assert!(
-            long[8..]
-                .iter()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
-        );
+        assert!(long[8..].iter().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7')));
         for length in 24..200 {
             let mut out = vec![0u8; length];
             pseudonymizer().write(Class::PeerId, &canonical, &mut out);

@@ -31,11 +31,7 @@ impl Options {
     /// The same action for every class.
     #[must_use]
     pub fn all(action: Action) -> Self {
-        Self {
-            peers: action,
-            addresses: action,
-            qm_bare: QmBare::default(),
-        }
+        Self { peers: action, addresses: action, qm_bare: QmBare::default() }
     }
 
     fn action(&self, class: Class) -> Action {
@@ -94,14 +90,9 @@ impl Redactor {
                 _ => {}
             }
         }
-        let pseudonymizers = keys
-            .map(|keys| keys.iter().map(Pseudonymizer::new).collect())
-            .unwrap_or_default();
-        Ok(Self {
-            detectors: Detectors::new(),
-            pseudonymizers,
-            options,
-        })
+        let pseudonymizers =
+            keys.map(|keys| keys.iter().map(Pseudonymizer::new).collect()).unwrap_or_default();
+        Ok(Self { detectors: Detectors::new(), pseudonymizers, options })
     }
 
     /// Appends the sorted positions in `bytes` at which an id may stand: any bytes, such as the wire form of a whole
@@ -115,9 +106,7 @@ impl Redactor {
 
     /// Hands the replacements for `text` to `out`, in order, not overlapping. `text` may be any bytes.
     pub fn redact_text(&self, text: &[u8], counts: &mut Counts, out: &mut impl FnMut(Replacement<'_>)) {
-        self.detectors.find(text, self.rules(), counts, &mut |finding| {
-            self.replace(&finding, out)
-        });
+        self.detectors.find(text, self.rules(), counts, &mut |finding| self.replace(&finding, out));
     }
 
     /// As [`Redactor::redact_text`], for a text that is part of a scanned buffer: `base` is the position of the text
@@ -134,9 +123,7 @@ impl Redactor {
         let first = anchors.partition_point(|&at| at < base);
         let within = anchors[first..].iter().map(|&at| (at - base) as usize);
         self.detectors
-            .find_at(text, self.rules(), within, counts, &mut |finding| {
-                self.replace(&finding, out)
-            });
+            .find_at(text, self.rules(), within, counts, &mut |finding| self.replace(&finding, out));
     }
 
     /// As [`Redactor::redact_text`], for a value of bytes, in which an id may also stand in its binary form: then the
@@ -159,12 +146,8 @@ impl Redactor {
             return false;
         }
         let mut clean = true;
-        let rules = Rules {
-            qm_bare: QmBare::Redact,
-            raw: true,
-        };
-        self.detectors
-            .find(bytes, rules, &mut Counts::default(), &mut |_| clean = false);
+        let rules = Rules { qm_bare: QmBare::Redact, raw: true };
+        self.detectors.find(bytes, rules, &mut Counts::default(), &mut |_| clean = false);
         clean
     }
 
@@ -193,32 +176,22 @@ impl Redactor {
     #[must_use]
     pub fn lookup(&self, id: &[u8]) -> Vec<String> {
         let mut names = Vec::new();
-        self.detectors
-            .find(id, self.rules(), &mut Counts::default(), &mut |finding| {
-                for pseudonymizer in &self.pseudonymizers {
-                    let mut name = [0u8; PSEUDONYM_BYTES];
-                    pseudonymizer.write(finding.class, &finding.canonical, &mut name);
-                    names.push(String::from_utf8_lossy(&name).into_owned());
-                }
-            });
+        self.detectors.find(id, self.rules(), &mut Counts::default(), &mut |finding| {
+            for pseudonymizer in &self.pseudonymizers {
+                let mut name = [0u8; PSEUDONYM_BYTES];
+                pseudonymizer.write(finding.class, &finding.canonical, &mut name);
+                names.push(String::from_utf8_lossy(&name).into_owned());
+            }
+        });
         names
     }
 
     fn rules(&self) -> Rules {
-        Rules {
-            qm_bare: self.options.qm_bare,
-            raw: false,
-        }
+        Rules { qm_bare: self.options.qm_bare, raw: false }
     }
 
     fn replace(&self, finding: &Finding<'_>, out: &mut impl FnMut(Replacement<'_>)) {
-        let Finding {
-            range,
-            class,
-            partial,
-            canonical,
-            ..
-        } = finding;
+        let Finding { range, class, partial, canonical, .. } = finding;
         self.write(range.clone(), *class, *partial, canonical, out);
     }
 
@@ -255,21 +228,13 @@ impl Redactor {
                 _ => b"[addr]",
             },
         };
-        out(Replacement {
-            range,
-            class,
-            partial,
-            bytes,
-        });
+        out(Replacement { range, class, partial, bytes });
     }
 }
 
 /// `peer_b017`: as many digits as the highest bucket has, at least three.
 fn bucket_name(class: Class, bucket: u32, count: u32, out: &mut [u8; MAX_REPLACEMENT]) -> &[u8] {
-    let digits = (count - 1)
-        .checked_ilog10()
-        .map_or(1, |log| log as usize + 1)
-        .max(3);
+    let digits = (count - 1).checked_ilog10().map_or(1, |log| log as usize + 1).max(3);
     out[..4].copy_from_slice(class.label().as_bytes());
     out[4..6].copy_from_slice(b"_b");
     let mut left = bucket;

@@ -44,20 +44,12 @@ impl Scanner {
     /// A scanner for the anchors of every family of detectors.
     #[must_use]
     pub fn new() -> Self {
-        let mut anchors: Vec<&'static [u8]> = FAMILIES
-            .iter()
-            .flat_map(|family| family.anchors)
-            .copied()
-            .collect();
+        let mut anchors: Vec<&'static [u8]> =
+            FAMILIES.iter().flat_map(|family| family.anchors).copied().collect();
         anchors.sort_unstable();
         anchors.dedup();
         let mut sources: Vec<Source> = anchors.chunks(SLIM_TEDDY).flat_map(Source::literals).collect();
-        sources.extend(
-            FAMILIES
-                .iter()
-                .flat_map(|family| family.needles)
-                .map(Source::needle),
-        );
+        sources.extend(FAMILIES.iter().flat_map(|family| family.needles).map(Source::needle));
         assert!(sources.len() <= MAX_SOURCES, "raise MAX_SOURCES");
         Self { sources }
     }
@@ -67,10 +59,7 @@ impl Scanner {
     /// # Panics
     /// If `bytes` is 4 GiB long or longer: positions are 32-bit, and a request that large is refused much earlier.
     pub fn anchors(&self, bytes: &[u8], out: &mut Vec<u32>) {
-        assert!(
-            u32::try_from(bytes.len()).is_ok(),
-            "a buffer of 4 GiB or more cannot be scanned"
-        );
+        assert!(u32::try_from(bytes.len()).is_ok(), "a buffer of 4 GiB or more cannot be scanned");
         let first = out.len();
         let mut busy = 0;
         for source in &self.sources {
@@ -98,11 +87,7 @@ impl Scanner {
         for (slot, source) in next.iter_mut().zip(&self.sources) {
             *slot = source.find(bytes, 0).unwrap_or(NONE);
         }
-        Anchors {
-            scanner: self,
-            bytes,
-            next,
-        }
+        Anchors { scanner: self, bytes, next }
     }
 }
 
@@ -120,11 +105,7 @@ impl Iterator for Anchors<'_> {
 
     fn next(&mut self) -> Option<usize> {
         let sources = &self.scanner.sources;
-        let at = self.next[..sources.len()]
-            .iter()
-            .copied()
-            .min()
-            .filter(|&at| at != NONE)?;
+        let at = self.next[..sources.len()].iter().copied().min().filter(|&at| at != NONE)?;
         for (slot, source) in self.next.iter_mut().zip(sources) {
             if *slot == at {
                 *slot = source.find(self.bytes, at + 1).unwrap_or(NONE);
@@ -137,17 +118,11 @@ impl Iterator for Anchors<'_> {
 impl Source {
     /// Searches for `sorted`: one Teddy pass, or a pass each where the CPU has no instructions that Teddy can use.
     fn literals(sorted: &[&'static [u8]]) -> Vec<Self> {
-        let teddy = packed::Config::new()
-            .match_kind(MatchKind::LeftmostFirst)
-            .builder()
-            .extend(deal(sorted))
-            .build();
+        let teddy =
+            packed::Config::new().match_kind(MatchKind::LeftmostFirst).builder().extend(deal(sorted)).build();
         match teddy {
             Some(searcher) => vec![Source::Packed(searcher)],
-            None => sorted
-                .iter()
-                .map(|anchor| Source::Needle(Finder::new(*anchor), |_| true))
-                .collect(),
+            None => sorted.iter().map(|anchor| Source::Needle(Finder::new(*anchor), |_| true)).collect(),
         }
     }
 
@@ -162,10 +137,7 @@ impl Source {
         }
         match self {
             Source::Packed(searcher) => {
-                let span = Span {
-                    start: from,
-                    end: bytes.len(),
-                };
+                let span = Span { start: from, end: bytes.len() };
                 Some(searcher.find_in(bytes, span)?.start())
             }
             Source::Needle(finder, plausible) => {

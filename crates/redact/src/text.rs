@@ -22,11 +22,7 @@ pub(crate) fn separator_at(text: &[u8], at: usize) -> Option<usize> {
     match *text.get(at)? {
         b'/' => Some(at + 1),
         b'\\' => {
-            let slashes = text[at..]
-                .iter()
-                .take(MAX_ESCAPES)
-                .take_while(|&&b| b == b'\\')
-                .count();
+            let slashes = text[at..].iter().take(MAX_ESCAPES).take_while(|&&b| b == b'\\').count();
             let rest = &text[at + slashes..];
             if rest.first() == Some(&b'/') {
                 return Some(at + slashes + 1);
@@ -90,19 +86,13 @@ fn ends_colour(head: &[u8]) -> bool {
     let Some((&b'm', numbers)) = head.split_last() else {
         return false;
     };
-    let digits = numbers
-        .iter()
-        .rev()
-        .take(16)
-        .take_while(|&&b| b.is_ascii_digit() || b == b';')
-        .count();
+    let digits = numbers.iter().rev().take(16).take_while(|&&b| b.is_ascii_digit() || b == b';').count();
     numbers[..numbers.len() - digits].ends_with(b"[")
 }
 
 /// Whether a token may end at `at`: no letter, digit, `+` or `=` follows.
 pub(crate) fn ends_token(text: &[u8], at: usize) -> bool {
-    text.get(at)
-        .is_none_or(|&next| !next.is_ascii_alphanumeric() && next != b'+' && next != b'=')
+    text.get(at).is_none_or(|&next| !next.is_ascii_alphanumeric() && next != b'+' && next != b'=')
 }
 
 /// End of the run of characters of `base` from `from`, at most `cap` long, not reaching into a pseudonym.
@@ -112,11 +102,7 @@ pub(crate) fn run_of(text: &[u8], from: usize, cap: usize, base: Base) -> usize 
 
 /// End of the run of bytes that `member` accepts, as [`run_of`].
 pub(crate) fn run(text: &[u8], from: usize, cap: usize, member: impl Fn(u8) -> bool) -> usize {
-    let length = text[from..]
-        .iter()
-        .take(cap)
-        .take_while(|&&byte| member(byte))
-        .count();
+    let length = text[from..].iter().take(cap).take_while(|&&byte| member(byte)).count();
     let end = from + length;
     // The four letters of a label are characters of most alphabets; its underscore mostly is not.
     (1..=LABEL.min(length))
@@ -136,11 +122,7 @@ pub(crate) fn pseudonym_at(text: &[u8], at: usize) -> Option<usize> {
         let length = tail[3..].iter().take_while(|&&b| is_pseudonym_byte(b)).count();
         return (length >= 16).then_some(at + LABEL + 4 + length);
     }
-    let digits = tail
-        .strip_prefix(b"b")?
-        .iter()
-        .take_while(|b| b.is_ascii_digit())
-        .count();
+    let digits = tail.strip_prefix(b"b")?.iter().take_while(|b| b.is_ascii_digit()).count();
     (digits >= 3).then_some(at + LABEL + 2 + digits)
 }
 
@@ -156,8 +138,7 @@ pub(crate) fn contains_pseudonym(text: &[u8], from: usize, to: usize) -> bool {
 
 /// Whether `text` starts with `lower` (which is lowercase), in either case.
 pub(crate) fn starts_with_fold(text: &[u8], lower: &[u8]) -> bool {
-    text.get(..lower.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(lower))
+    text.get(..lower.len()).is_some_and(|head| head.eq_ignore_ascii_case(lower))
 }
 
 fn ends_with_fold(text: &[u8], lower: &[u8]) -> bool {
@@ -179,17 +160,7 @@ mod tests {
 
     #[test]
     fn separators_in_every_spelling() {
-        for spelling in [
-            "/",
-            "\\/",
-            "\\\\/",
-            "\\u002f",
-            "\\u002F",
-            "\\\\u002F",
-            "%2F",
-            "%2f",
-            "%252F",
-        ] {
+        for spelling in ["/", "\\/", "\\\\/", "\\u002f", "\\u002F", "\\\\u002F", "%2F", "%2f", "%252F"] {
             let text = format!("p2p{spelling}x");
             let after = 3 + spelling.len();
             assert_eq!(separator_at(text.as_bytes(), 3), Some(after), "{spelling}");
@@ -203,19 +174,9 @@ mod tests {
 
     #[test]
     fn edges_of_tokens() {
-        for head in [
-            "",
-            " ",
-            "_",
-            "\\n",
-            "\\t",
-            "%3D",
-            "\\x1b",
-            "\\u0022",
-            "\u{1b}[32m",
-            "\\u001b[1;32m",
-            "é",
-        ] {
+        for head in
+            ["", " ", "_", "\\n", "\\t", "%3D", "\\x1b", "\\u0022", "\u{1b}[32m", "\\u001b[1;32m", "é"]
+        {
             assert!(starts_token(head.as_bytes(), head.len()), "{head:?}");
         }
         for head in ["a", "7", "xn", "3D", "1b", "+", "m", "2m", "l"] {

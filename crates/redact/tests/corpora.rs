@@ -116,10 +116,7 @@ fn strong_ids_are_caught_in_longer_runs() {
     for id in [ED, SECP, CID, K51] {
         assert_eq!(mask(&format!("abc{id}xyz")), "abc[peer]xyz");
     }
-    assert_eq!(
-        mask(&format!("{ED}{SECP}{CID}{K51}{QM}")),
-        "[peer][peer][peer][peer][peer]"
-    );
+    assert_eq!(mask(&format!("{ED}{SECP}{CID}{K51}{QM}")), "[peer][peer][peer][peer][peer]");
     assert_eq!(mask(&format!("{QM}{ED}")), "[peer][peer]");
 }
 
@@ -132,10 +129,7 @@ fn cut_off_ids_are_caught() {
         (&CID[..40], "[peer]"),
         (&K51[..40], "[peer]"),
         ("12D3KooW0tg3aaRMjxwedh83", "12D3KooW0tg3aaRMjxwedh83"),
-        (
-            "12D3KooWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1",
-            "[peer]",
-        ),
+        ("12D3KooWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa1", "[peer]"),
         ("to /p2p/QmYyQSo1c1Ym7o", "to /p2p/[peer]"),
         ("to /p2p/garbled1d", "to /p2p/[peer]"),
         ("/ip4/203.0.1", "/ip4/[addr]"),
@@ -169,25 +163,13 @@ fn short_forms_are_caught() {
 fn values_of_multiaddrs_are_caught() {
     for (text, expected) in [
         ("/ip4/203.0.113.7/tcp/4001", "/ip4/[addr]/tcp/4001"),
-        (
-            "/ip4/10.1.2.3/udp/4001/quic-v1/webtransport",
-            "/ip4/[addr]/udp/4001/quic-v1/webtransport",
-        ),
+        ("/ip4/10.1.2.3/udp/4001/quic-v1/webtransport", "/ip4/[addr]/udp/4001/quic-v1/webtransport"),
         ("/ip6/2001:db8::7/tcp/4001", "/ip6/[addr]/tcp/4001"),
         ("/ip6/::ffff:203.0.113.7/tcp/4001", "/ip6/[addr]/tcp/4001"),
-        (
-            "/ip6zone/eth0/ip6/fe80::1/tcp/1",
-            "/ip6zone/eth0/ip6/[addr]/tcp/1",
-        ),
-        (
-            "\\/ip4\\/203.0.113.7\\/tcp\\/4001",
-            "\\/ip4\\/[addr]\\/tcp\\/4001",
-        ),
+        ("/ip6zone/eth0/ip6/fe80::1/tcp/1", "/ip6zone/eth0/ip6/[addr]/tcp/1"),
+        ("\\/ip4\\/203.0.113.7\\/tcp\\/4001", "\\/ip4\\/[addr]\\/tcp\\/4001"),
         ("\\\\/ip4\\\\/203.0.113.7\\\\/tcp", "\\\\/ip4\\\\/[addr]\\\\/tcp"),
-        (
-            "\\u002fip4\\u002f203.0.113.7\\u002ftcp",
-            "\\u002fip4\\u002f[addr]\\u002ftcp",
-        ),
+        ("\\u002fip4\\u002f203.0.113.7\\u002ftcp", "\\u002fip4\\u002f[addr]\\u002ftcp"),
         ("\\u002Fip4\\u002F203.0.113.7", "\\u002Fip4\\u002F[addr]"),
         ("a=%2Fip4%2F203.0.113.7%2Ftcp%2F1", "a=%2Fip4%2F[addr]%2Ftcp%2F1"),
         ("%2fip6%2f2001%3Adb8%3A%3A7%2ftcp", "%2fip6%2f[addr]%2ftcp"),
@@ -200,30 +182,18 @@ fn values_of_multiaddrs_are_caught() {
             "/ip4/203.0.113.7/tcp/4001/tls/sni/203-0-113-7.k51.libp2p.direct/ws",
             "/ip4/[addr]/tcp/4001/tls/sni/[addr]/ws",
         ),
-        (
-            "/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:1234",
-            "/onion3/[addr]:1234",
-        ),
+        ("/onion3/vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd:1234", "/onion3/[addr]:1234"),
         ("/onion/timaq4ygg2iegci7:80/http", "/onion/[addr]:80/http"),
-        (
-            "/garlic32/566niximlxdzpanmn4qouucvua3k7neniwss47li5r6ugoertzuq/tcp/1",
-            "/garlic32/[addr]/tcp/1",
-        ),
+        ("/garlic32/566niximlxdzpanmn4qouucvua3k7neniwss47li5r6ugoertzuq/tcp/1", "/garlic32/[addr]/tcp/1"),
         ("a\\n/unix/tmp/x", "a\\n/unix/[addr]"),
         ("listen /unix/var/run/p2p.sock", "listen /unix/[addr]"),
         ("\"/unix/tmp/a.sock/p2p/x\"", "\"/unix/[addr]/p2p/x\""),
-        (
-            "[/ip4/203.0.113.7/tcp/1 /ip4/203.0.113.8/tcp/1]",
-            "[/ip4/[addr]/tcp/1 /ip4/[addr]/tcp/1]",
-        ),
+        ("[/ip4/203.0.113.7/tcp/1 /ip4/203.0.113.8/tcp/1]", "[/ip4/[addr]/tcp/1 /ip4/[addr]/tcp/1]"),
     ] {
         assert_eq!(mask(text), expected);
     }
     let whole = format!("/ip4/203.0.113.7/tcp/4001/p2p/{ED}/p2p-circuit/p2p/{QM}");
-    assert_eq!(
-        mask(&whole),
-        "/ip4/[addr]/tcp/4001/p2p/[peer]/p2p-circuit/p2p/[peer]"
-    );
+    assert_eq!(mask(&whole), "/ip4/[addr]/tcp/4001/p2p/[peer]/p2p-circuit/p2p/[peer]");
 }
 
 #[test]
@@ -232,15 +202,8 @@ fn redacting_again_changes_nothing() {
         "", " ", "/", "_", "a", "4", "l", "=", "\\n", "%2F", "/p2p/", "/ip4/", "/dns4/", "/unix/", "Qm",
         "CAESIA", "m", "k",
     ];
-    let parts = [
-        ED,
-        SECP,
-        QM,
-        CID,
-        &ED[..20],
-        "203.0.113.7",
-        "ACQIARIgHtHo+uLEoUS4vo/UtHvz07NLhxw8rPYBDw5C1HT84n4=",
-    ];
+    let parts =
+        [ED, SECP, QM, CID, &ED[..20], "203.0.113.7", "ACQIARIgHtHo+uLEoUS4vo/UtHvz07NLhxw8rPYBDw5C1HT84n4="];
     for left in glue {
         for first in parts {
             for middle in glue {
@@ -284,10 +247,6 @@ fn worst_cases_take_linear_time() {
         let text = unit.repeat(200_000 / unit.len());
         let start = std::time::Instant::now();
         let _ = redact(&redactor, &text);
-        assert!(
-            start.elapsed().as_secs() < 10,
-            "{unit:?} took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed().as_secs() < 10, "{unit:?} took {:?}", start.elapsed());
     }
 }

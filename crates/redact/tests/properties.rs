@@ -23,22 +23,8 @@ impl Planted {
 }
 
 /// Between an id and its surroundings. None ends with a character that could belong to an id.
-const SEPARATORS: [&str; 14] = [
-    " ",
-    "_",
-    ",",
-    "/",
-    "\"",
-    "\\n",
-    "%2F",
-    ":",
-    "\u{1b}[0m",
-    ">",
-    ":[",
-    "\\/",
-    "é",
-    "\t",
-];
+const SEPARATORS: [&str; 14] =
+    [" ", "_", ",", "/", "\"", "\\n", "%2F", ":", "\u{1b}[0m", ">", ":[", "\\/", "é", "\t"];
 
 fn planted() -> impl Strategy<Value = Planted> {
     let separator = || prop::sample::select(&SEPARATORS[..]).prop_map(str::to_owned);

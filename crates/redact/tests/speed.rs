@@ -108,8 +108,7 @@ fn speed() {
     let same = redactor(Action::PseudonymSameLength);
     let ids: Vec<String> = (0..1000u32).map(|i| base58(KINDS[0], &[i as u8; 32])).collect();
     per_text(&same, "ed25519 same length", &ids);
-    let addresses: Vec<String> = (0..1000u32)
-        .map(|i| format!("/ip4/203.0.{}.{}/tcp/4001", i / 256, i % 256))
-        .collect();
+    let addresses: Vec<String> =
+        (0..1000u32).map(|i| format!("/ip4/203.0.{}.{}/tcp/4001", i / 256, i % 256)).collect();
     per_text(&named, "ip4", &addresses);
 }

@@ -75,57 +75,33 @@ fn pseudonyms_can_be_computed_elsewhere() {
         (ALIASES[1][0], "peer_hp_4m2ektc6bylcqif6"),
         (ALIASES[2][0], "peer_hp_ofk6sizjvjbgkhxv"),
         ("/ip4/203.0.113.7/tcp/1", "/ip4/addr_hp_o55mpx7m3kwqvmkg/tcp/1"),
-        (
-            "/ip6/::ffff:203.0.113.7/tcp/1",
-            "/ip6/addr_hp_o55mpx7m3kwqvmkg/tcp/1",
-        ),
-        (
-            "/dns4/Node.Example.COM/tcp/1",
-            "/dns4/addr_hp_hbczzauwefxgwogp/tcp/1",
-        ),
+        ("/ip6/::ffff:203.0.113.7/tcp/1", "/ip6/addr_hp_o55mpx7m3kwqvmkg/tcp/1"),
+        ("/dns4/Node.Example.COM/tcp/1", "/dns4/addr_hp_hbczzauwefxgwogp/tcp/1"),
     ] {
         assert_eq!(redact(&named, id), name);
     }
     let same = redact(&redactor(Action::PseudonymSameLength), ALIASES[0][3]);
-    assert_eq!(
-        same,
-        "peer_hp_oflnlu6s4ev5ujoyniiy2sstb5hu6fg4ovorlodzky23ikjgmh4ual"
-    );
+    assert_eq!(same, "peer_hp_oflnlu6s4ev5ujoyniiy2sstb5hu6fg4ovorlodzky23ikjgmh4ual");
     assert_eq!(redact(&redactor(Action::Bucket(64)), ALIASES[0][0]), "peer_b026");
-    assert_eq!(
-        redact(&redactor(Action::Bucket(5000)), ALIASES[0][0]).len(),
-        "peer_b0000".len()
-    );
+    assert_eq!(redact(&redactor(Action::Bucket(5000)), ALIASES[0][0]).len(), "peer_b0000".len());
 }
 
 #[test]
 fn actions() {
     let text = format!("dial /ip4/203.0.113.7/tcp/4001/p2p/{} failed", ALIASES[0][0]);
     assert_eq!(mask(&text), "dial /ip4/[addr]/tcp/4001/p2p/[peer] failed");
-    assert_eq!(
-        redact(&redactor(Action::Drop), &text),
-        "dial /ip4//tcp/4001/p2p/ failed"
-    );
+    assert_eq!(redact(&redactor(Action::Drop), &text), "dial /ip4//tcp/4001/p2p/ failed");
     let same = redactor(Action::PseudonymSameLength);
     assert_eq!(redact(&same, ALIASES[0][0]).len(), ALIASES[0][0].len());
-    let mixed = Options {
-        addresses: Action::Mask,
-        ..Options::default()
-    };
+    let mixed = Options { addresses: Action::Mask, ..Options::default() };
     let mixed = Redactor::new(mixed, Some(&common::keyring())).unwrap();
-    assert_eq!(
-        redact(&mixed, &text),
-        "dial /ip4/[addr]/tcp/4001/p2p/peer_hp_oflnlu6s4ev5ujoy failed"
-    );
+    assert_eq!(redact(&mixed, &text), "dial /ip4/[addr]/tcp/4001/p2p/peer_hp_oflnlu6s4ev5ujoy failed");
 }
 
 #[test]
 fn keyed_actions_need_a_key() {
     for action in [Action::Pseudonym, Action::PseudonymSameLength, Action::Bucket(8)] {
-        assert_eq!(
-            Redactor::new(Options::all(action), None).unwrap_err(),
-            OptionsError::NoKey(action)
-        );
+        assert_eq!(Redactor::new(Options::all(action), None).unwrap_err(), OptionsError::NoKey(action));
     }
     let keys = common::keyring();
     for count in [0, 1_000_001] {
@@ -138,9 +114,7 @@ fn keyed_actions_need_a_key() {
 #[test]
 fn a_known_peer_can_be_looked_up_under_every_key() {
     let old = Key::new((32..64).collect()).unwrap().with_kid("zz").unwrap();
-    let keys = Keyring::new(Key::new((0..32).collect()).unwrap())
-        .with_retired(old)
-        .unwrap();
+    let keys = Keyring::new(Key::new((0..32).collect()).unwrap()).with_retired(old).unwrap();
     let redactor = Redactor::new(Options::default(), Some(&keys)).unwrap();
     let names = redactor.lookup(ALIASES[0][1].as_bytes());
     assert_eq!(names[0], "peer_hp_oflnlu6s4ev5ujoy");
@@ -151,12 +125,7 @@ fn a_known_peer_can_be_looked_up_under_every_key() {
 fn bare_qm_can_be_kept() {
     let id = ALIASES[3][0];
     let keep = keeping_qm();
-    for kept in [
-        id.to_owned(),
-        format!("pin {id}"),
-        format!("ipfs://{id}/a.png"),
-        format!("/api/{id}"),
-    ] {
+    for kept in [id.to_owned(), format!("pin {id}"), format!("ipfs://{id}/a.png"), format!("/api/{id}")] {
         assert_eq!(redact(&keep, &kept), kept);
         assert!(!mask(&kept).contains(id));
     }
@@ -184,17 +153,9 @@ fn binary_values() {
         let raw = common::multihash(kind, &key);
         let name = redact(&redactor, &common::base58(kind, &key));
         let cid = [&[0x01, 0x72][..], &raw].concat();
-        let multiaddr = [
-            &[4, 203, 0, 113, 7, 6, 15, 161, 0xa5, 3, raw.len() as u8][..],
-            &raw,
-        ]
-        .concat();
+        let multiaddr = [&[4, 203, 0, 113, 7, 6, 15, 161, 0xa5, 3, raw.len() as u8][..], &raw].concat();
         for value in [&raw, &cid, &multiaddr] {
-            assert_eq!(
-                run(value),
-                [(0..value.len(), name.clone())],
-                "{kind:?} {value:02x?}"
-            );
+            assert_eq!(run(value), [(0..value.len(), name.clone())], "{kind:?} {value:02x?}");
             assert!(!redactor.is_clean_raw(value));
         }
     }

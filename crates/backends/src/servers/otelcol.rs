@@ -19,22 +19,10 @@ pub(crate) const BACKEND: Backend = Backend {
     about: "OpenTelemetry Collector with OTLP, batching, redaction and sampling",
     needs: NEEDS_GO,
     ports: &[
-        PortSpec {
-            name: "otlp_http",
-            fixed: 25_318,
-        },
-        PortSpec {
-            name: "otlp_grpc",
-            fixed: 25_317,
-        },
-        PortSpec {
-            name: "metrics",
-            fixed: 25_888,
-        },
-        PortSpec {
-            name: "spare",
-            fixed: 25_319,
-        },
+        PortSpec { name: "otlp_http", fixed: 25_318 },
+        PortSpec { name: "otlp_grpc", fixed: 25_317 },
+        PortSpec { name: "metrics", fixed: 25_888 },
+        PortSpec { name: "spare", fixed: 25_319 },
     ],
     recipe: Recipe::GoMain(GoMain {
         main: include_str!("otelcol.go"),
@@ -70,10 +58,8 @@ service: {telemetry: {metrics: {readers: [{pull: {exporter: {prometheus: {host: 
 ";
 
 fn launch(site: &Site<'_>) -> Result<Launch> {
-    let config = site.write_config(
-        "otelcol.yaml",
-        site.options.config.as_deref().unwrap_or(DEFAULT_CONFIG),
-    )?;
+    let config =
+        site.write_config("otelcol.yaml", site.options.config.as_deref().unwrap_or(DEFAULT_CONFIG))?;
     let telemetry = site.write_config("telemetry.yaml", TELEMETRY)?;
     Ok(Launch {
         program: site.bin("otelcol"),

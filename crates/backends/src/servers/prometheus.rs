@@ -13,10 +13,7 @@ pub(crate) const BACKEND: Backend = Backend {
     version: VERSION,
     about: "Prometheus 3.15: remote-write and OTLP in, PromQL out",
     needs: NEEDS_GO,
-    ports: &[PortSpec {
-        name: "http",
-        fixed: 29_090,
-    }],
+    ports: &[PortSpec { name: "http", fixed: 29_090 }],
     recipe: Recipe::GoModule(GoModule {
         module: "github.com/prometheus/prometheus",
         version: VERSION,
@@ -27,11 +24,7 @@ pub(crate) const BACKEND: Backend = Backend {
 };
 
 fn launch(site: &Site<'_>) -> Result<Launch> {
-    let config = site
-        .options
-        .config
-        .as_deref()
-        .unwrap_or("global: {scrape_interval: 1s}\n");
+    let config = site.options.config.as_deref().unwrap_or("global: {scrape_interval: 1s}\n");
     let config = site.write_config("prometheus.yaml", config)?;
     let url = site.http("http")?;
     Ok(Launch {

@@ -15,11 +15,6 @@ pub(crate) const BACKEND: Backend = Backend {
     about: "OpenTelemetry's generator of OTLP traces, logs and metrics (a tool)",
     needs: NEEDS_GO,
     ports: &[],
-    recipe: Recipe::GoModule(GoModule {
-        module: MODULE,
-        version: VERSION,
-        package: MODULE,
-        patch: &[],
-    }),
+    recipe: Recipe::GoModule(GoModule { module: MODULE, version: VERSION, package: MODULE, patch: &[] }),
     launch: None,
 };

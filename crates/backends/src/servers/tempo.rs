@@ -20,26 +20,11 @@ pub(crate) const BACKEND: Backend = Backend {
     about: "Grafana Tempo 2.1: OTLP in, TraceQL out",
     needs: NEEDS_GO,
     ports: &[
-        PortSpec {
-            name: "http",
-            fixed: 23_200,
-        },
-        PortSpec {
-            name: "otlp_grpc",
-            fixed: 24_317,
-        },
-        PortSpec {
-            name: "otlp_http",
-            fixed: 24_318,
-        },
-        PortSpec {
-            name: "inner_grpc",
-            fixed: 29_096,
-        },
-        PortSpec {
-            name: "gossip",
-            fixed: 29_097,
-        },
+        PortSpec { name: "http", fixed: 23_200 },
+        PortSpec { name: "otlp_grpc", fixed: 24_317 },
+        PortSpec { name: "otlp_http", fixed: 24_318 },
+        PortSpec { name: "inner_grpc", fixed: 29_096 },
+        PortSpec { name: "gossip", fixed: 29_097 },
     ],
     recipe: Recipe::GoModule(GoModule {
         module: "github.com/grafana/tempo",
@@ -107,10 +92,8 @@ struct SearchAnswer {
 /// [`Error::Http`] if Tempo does not answer, or refuses the query: then with its explanation.
 pub fn search(tempo: &Server, traceql: &str) -> Result<Vec<Found>> {
     let response = tempo.get("/api/search", &[("q", traceql), ("limit", "1000")])?;
-    let refused = |reason: String| Error::Http {
-        url: format!("{}/api/search of {traceql}", tempo.url()),
-        reason,
-    };
+    let refused =
+        |reason: String| Error::Http { url: format!("{}/api/search of {traceql}", tempo.url()), reason };
     if response.status != 200 {
         return Err(refused(format!("{}: {}", response.status, response.body.trim())));
     }
@@ -132,11 +115,7 @@ pub fn await_traces(tempo: &Server, traceql: &str, count: usize, limit: Duration
         }
         if Instant::now() > deadline {
             let detail = format!(": {} of {count} traces", found.len());
-            return Err(Error::Timeout {
-                what: format!("finding {traceql}"),
-                limit,
-                detail,
-            });
+            return Err(Error::Timeout { what: format!("finding {traceql}"), limit, detail });
         }
         std::thread::sleep(Duration::from_millis(200));
     }

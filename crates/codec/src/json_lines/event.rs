@@ -28,10 +28,7 @@ impl EventDecoder {
     /// `limits.max_line_bytes` is the framer's matter and not looked at here.
     pub fn new(limits: JsonLinesLimits) -> Self {
         let max_depth = limits.max_depth.min(MAX_DEPTH);
-        Self {
-            limits: JsonLinesLimits { max_depth, ..limits },
-            counters: Counters::default(),
-        }
+        Self { limits: JsonLinesLimits { max_depth, ..limits }, counters: Counters::default() }
     }
 
     /// What was decoded so far.
@@ -90,10 +87,7 @@ impl EventDecoder {
     /// Writes each object as it is read, so that only one is in memory.
     fn objects(&self, text: &str, now: u64, batch: &mut LogsBuilder) -> Result<Parsed, JsonFault> {
         let mut parser = Parser::new(text, self.limits.max_depth);
-        let mut parsed = Parsed {
-            events: 0,
-            bad_timestamps: 0,
-        };
+        let mut parsed = Parsed { events: 0, bad_timestamps: 0 };
         let mut object = |parser: &mut Parser<'_>| {
             parser.allow(self.limits.max_fields);
             let event = Event::of(parser.object()?);
@@ -143,9 +137,7 @@ enum Time<'a> {
 
 impl<'a> Event<'a> {
     fn of(members: Members<'a>) -> Self {
-        let severity = ["level", "severity", "log.level"]
-            .iter()
-            .find_map(|name| severity(&members, name));
+        let severity = ["level", "severity", "log.level"].iter().find_map(|name| severity(&members, name));
         let mut event = Self {
             members: Vec::new(),
             body: None,
@@ -155,10 +147,7 @@ impl<'a> Event<'a> {
             span_id: None,
             tags: None,
         };
-        event.members = members
-            .into_iter()
-            .filter_map(|(name, value)| event.take(name, value))
-            .collect();
+        event.members = members.into_iter().filter_map(|(name, value)| event.take(name, value)).collect();
         if event.bad_timestamp() {
             // As in Logstash the raw time takes the place of a member of that name.
             event.members.retain(|(name, _)| name != BAD_TIMESTAMP);
@@ -229,10 +218,9 @@ impl<'a> Event<'a> {
 fn severity<'a>(members: &Members<'a>, name: &str) -> Option<(Cow<'a, str>, Option<u8>)> {
     match &members.iter().find(|(n, _)| n == name)?.1 {
         Json::String(text) => Some((text.clone(), severity::number_of_name(text))),
-        Json::Number(text) => Some((
-            Cow::Borrowed(*text),
-            text.parse().ok().and_then(severity::number_of_bunyan),
-        )),
+        Json::Number(text) => {
+            Some((Cow::Borrowed(*text), text.parse().ok().and_then(severity::number_of_bunyan)))
+        }
         _ => None,
     }
 }

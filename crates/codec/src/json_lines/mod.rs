@@ -56,11 +56,7 @@ pub struct JsonLinesLimits {
 
 impl Default for JsonLinesLimits {
     fn default() -> Self {
-        Self {
-            max_line_bytes: 1 << 20,
-            max_fields: 10_000,
-            max_depth: MAX_DEPTH,
-        }
+        Self { max_line_bytes: 1 << 20, max_fields: 10_000, max_depth: MAX_DEPTH }
     }
 }
 
@@ -89,10 +85,7 @@ pub struct JsonLines {
 impl JsonLines {
     /// A connection on which nothing came in yet.
     pub fn new(limits: JsonLinesLimits) -> Self {
-        Self {
-            framer: LineFramer::new(limits.max_line_bytes),
-            decoder: EventDecoder::new(limits),
-        }
+        Self { framer: LineFramer::new(limits.max_line_bytes), decoder: EventDecoder::new(limits) }
     }
 
     /// Adds the events of `chunk` to `batch`, until the batch is full or the chunk is used up: returns how many of its bytes

@@ -63,13 +63,7 @@ pub fn receive(signal: Signal, body: &[u8], limits: &DecodeLimits) -> Result<(Re
     match mend(body) {
         Some((mended, invalid_utf8)) => {
             let request = parse(signal, &mended, limits)?;
-            Ok((
-                request,
-                Repairs {
-                    invalid_utf8,
-                    ..Repairs::default()
-                },
-            ))
+            Ok((request, Repairs { invalid_utf8, ..Repairs::default() }))
         }
         None => Err(refused),
     }
@@ -85,20 +79,11 @@ pub fn decode(signal: Signal, body: &[u8], limits: &DecodeLimits) -> Result<Requ
 
 fn parse(signal: Signal, body: &[u8], limits: &DecodeLimits) -> Result<Request, JsonError> {
     let mut writer = Writer::with_capacity((body.len() / 2).min(limits.max_bytes));
-    let mut context = Context {
-        path: Vec::new(),
-        items: 0,
-        depth: 0,
-        max_bytes: limits.max_bytes,
-    };
+    let mut context = Context { path: Vec::new(), items: 0, depth: 0, max_bytes: limits.max_bytes };
     let mut json = serde_json::Deserializer::from_slice(body);
     // Its limit counts JSON brackets; `Context::enter` counts messages, as the rest of the program does.
     json.disable_recursion_limit();
-    let root = Root {
-        descriptor: request_descriptor(signal),
-        context: &mut context,
-        writer: &mut writer,
-    };
+    let root = Root { descriptor: request_descriptor(signal), context: &mut context, writer: &mut writer };
     match json.deserialize_any(root).and_then(|()| json.end()) {
         Ok(()) => Ok(Request::written(signal, context.items, writer)),
         Err(error) => Err(context.error(&error)),
@@ -157,12 +142,7 @@ impl Context {
                 Step::Index(index) => write!(path, "[{index}]"),
             };
         }
-        JsonError {
-            path,
-            line,
-            column,
-            problem,
-        }
+        JsonError { path, line, column, problem }
     }
 }
 
@@ -239,21 +219,10 @@ fn object<'de, A: MapAccess<'de>>(
             ));
         }
         keys |= bit;
-        let place = if field.repeated {
-            Place::Repeated
-        } else {
-            Place::Singular
-        };
-        let present = map.next_value_seed(Value {
-            field,
-            place,
-            context,
-            writer,
-        })?;
+        let place = if field.repeated { Place::Repeated } else { Place::Singular };
+        let present = map.next_value_seed(Value { field, place, context, writer })?;
         if present && slots & field.slot != 0 {
-            return Err(A::Error::custom(
-                "this object has another value already, and may have one only",
-            ));
+            return Err(A::Error::custom("this object has another value already, and may have one only"));
         }
         slots |= if present { field.slot } else { 0 };
         context.check_size(writer)?;
@@ -368,12 +337,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         if self.place != Place::Repeated {
             return Err(self.mismatch("an array"));
         }
-        let Self {
-            field,
-            context,
-            writer,
-            ..
-        } = self;
+        let Self { field, context, writer, .. } = self;
         if field.kind.wire() == Wire::Len {
             elements(seq, Place::Element, field, context, writer)?;
         } else {
@@ -388,15 +352,8 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<bool, A::Error> {
         match self.field.kind {
             Kind::Message(inner) if self.place != Place::Repeated => {
-                let Self {
-                    field,
-                    context,
-                    writer,
-                    ..
-                } = self;
-                writer
-                    .message(field.number, |w| object(map, inner, context, w))
-                    .map(|()| true)
+                let Self { field, context, writer, .. } = self;
+                writer.message(field.number, |w| object(map, inner, context, w)).map(|()| true)
             }
             _ => Err(self.mismatch("an object")),
         }
@@ -414,15 +371,7 @@ fn elements<'de, A: SeqAccess<'de>>(
     context.path.push(Step::Index(0));
     let at = context.path.len() - 1;
     let mut count = 0;
-    while seq
-        .next_element_seed(Value {
-            field,
-            place,
-            context,
-            writer,
-        })?
-        .is_some()
-    {
+    while seq.next_element_seed(Value { field, place, context, writer })?.is_some() {
         count += 1;
         context.path[at] = Step::Index(count);
         context.check_size(writer)?;
@@ -543,9 +492,7 @@ impl Value<'_> {
 
     /// Writes a scalar given as its varint or its little-endian bits. Default values that mean nothing are left out.
     fn put(self, bits: u64) -> bool {
-        let Self {
-            field, place, writer, ..
-        } = self;
+        let Self { field, place, writer, .. } = self;
         let wire = field.kind.wire();
         if place == Place::Singular && field.oneof.is_none() && bits == 0 {
             return true;

@@ -142,10 +142,7 @@ impl Encoder<'_> {
 fn packed_element(kind: Kind, buf: &[u8], at: usize) -> Option<(u64, usize)> {
     match kind.wire() {
         Wire::Fixed64 => Some((u64::from_le_bytes(*buf.get(at..)?.first_chunk()?), at + 8)),
-        Wire::Fixed32 => Some((
-            u64::from(u32::from_le_bytes(*buf.get(at..)?.first_chunk()?)),
-            at + 4,
-        )),
+        Wire::Fixed32 => Some((u64::from(u32::from_le_bytes(*buf.get(at..)?.first_chunk()?)), at + 4)),
         _ => read_varint(buf, at).ok(),
     }
 }

@@ -60,14 +60,9 @@ mod tests {
 
     #[test]
     fn only_what_is_wrong_is_replaced() {
-        for fine in [
-            &b""[..],
-            b"{}",
-            br#""\ud83d\ude00""#,
-            br#""\\ud83d""#,
-            br#""\u00e9\n\"""#,
-            "\"é\"".as_bytes(),
-        ] {
+        for fine in
+            [&b""[..], b"{}", br#""\ud83d\ude00""#, br#""\\ud83d""#, br#""\u00e9\n\"""#, "\"é\"".as_bytes()]
+        {
             assert_eq!(mended(fine), None, "{}", String::from_utf8_lossy(fine));
         }
         for (body, want, count) in [

@@ -1,10 +1,5 @@
 //! Components that exist only in these tests, and a table that plays the environment.
-#![allow(
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    reason = "test code, shared by several test programs"
-)]
+#![allow(missing_docs, dead_code, unreachable_pub, reason = "test code, shared by several test programs")]
 
 use std::collections::BTreeMap;
 
@@ -102,9 +97,7 @@ pub struct File {
 fn password<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
     if text.len() < 8 {
-        return Err(serde::de::Error::custom(format!(
-            "the password `{text}` is too short"
-        )));
+        return Err(serde::de::Error::custom(format!("the password `{text}` is too short")));
     }
     Ok(text)
 }
@@ -139,20 +132,12 @@ impl Environment for Table {
         self.0.get(name).cloned()
     }
     fn file(&self, path: &str) -> Result<String, String> {
-        self.0
-            .get(&format!("file:{path}"))
-            .cloned()
-            .ok_or_else(|| "no such file".to_owned())
+        self.0.get(&format!("file:{path}")).cloned().ok_or_else(|| "no such file".to_owned())
     }
 }
 
 pub fn with(pairs: &[(&str, &str)]) -> Table {
-    Table(
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-    )
+    Table(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
 pub fn parse(source: &str, pairs: &[(&str, &str)]) -> Result<Config, Problems> {
@@ -169,26 +154,12 @@ pub fn errors(source: &str, pairs: &[(&str, &str)]) -> String {
 
 /// What the only receiver read.
 pub fn receiver_text(config: &Config) -> String {
-    claim(
-        config
-            .graph
-            .receivers
-            .iter()
-            .flat_map(|c| c.config.claims())
-            .next(),
-    )
+    claim(config.graph.receivers.iter().flat_map(|c| c.config.claims()).next())
 }
 
 /// What the only exporter read.
 pub fn exporter_text(config: &Config) -> String {
-    claim(
-        config
-            .graph
-            .exporters
-            .iter()
-            .flat_map(|c| c.config.claims())
-            .next(),
-    )
+    claim(config.graph.exporters.iter().flat_map(|c| c.config.claims()).next())
 }
 
 fn claim(claim: Option<Claim>) -> String {

@@ -23,11 +23,7 @@ pub(super) fn check(spec: &GraphSpec, plan: &Plan) -> Result<(), GraphError> {
         for (second, other) in &claims[n + 1..] {
             if clash(one, other) {
                 let (first, second) = (first.clone(), second.clone());
-                return Err(GraphError::Clash {
-                    first,
-                    second,
-                    what: describe(one, other),
-                });
+                return Err(GraphError::Clash { first, second, what: describe(one, other) });
             }
         }
     }
@@ -52,11 +48,7 @@ fn describe(one: &Claim, other: &Claim) -> String {
         Claim::Udp(address) => format!("UDP {address}"),
         Claim::Path(path) => path.display().to_string(),
     };
-    if one == other {
-        text(one)
-    } else {
-        format!("the same place ({} and {})", text(one), text(other))
-    }
+    if one == other { text(one) } else { format!("the same place ({} and {})", text(one), text(other)) }
 }
 
 fn clash(one: &Claim, other: &Claim) -> bool {
@@ -133,11 +125,7 @@ mod tests {
     fn addresses() {
         let clash = |one: &str, other: &str| {
             let there = addresses_clash(one, other);
-            assert_eq!(
-                there,
-                addresses_clash(other, one),
-                "{one} {other}: not the same both ways"
-            );
+            assert_eq!(there, addresses_clash(other, one), "{one} {other}: not the same both ways");
             there
         };
         assert!(clash("127.0.0.1:4317", "127.0.0.1:4317"));
@@ -156,10 +144,7 @@ mod tests {
     fn protocols_and_paths() {
         let path = |path: &str| Claim::Path(path.into());
         assert!(!clash(&Claim::Tcp("a:1".into()), &Claim::Udp("a:1".into())));
-        assert!(clash(
-            &path("data/traces.jsonl"),
-            &path("./data/x/../traces.jsonl")
-        ));
+        assert!(clash(&path("data/traces.jsonl"), &path("./data/x/../traces.jsonl")));
         assert!(clash(&path("data"), &path("data/traces.jsonl")));
         assert!(!clash(&path("data/traces.jsonl"), &path("data/logs.jsonl")));
         assert!(!clash(&path("data"), &path("database")));

@@ -36,17 +36,12 @@ impl Plan {
             return Err(GraphError::NoPipelines);
         }
         check_duplicates(spec)?;
-        let mut plan = Self {
-            pipelines: Vec::new(),
-            warnings: Vec::new(),
-            used: HashSet::new(),
-        };
+        let mut plan = Self { pipelines: Vec::new(), warnings: Vec::new(), used: HashSet::new() };
         for pipeline in &spec.pipelines {
             let parts = parts(spec, pipeline)?;
             let signals = signals(pipeline, &parts)?;
             plan.warn_of_lost_signals(pipeline, &parts, &signals);
-            plan.used
-                .extend(parts.iter().map(|part| (part.kind, part.id.to_owned())));
+            plan.used.extend(parts.iter().map(|part| (part.kind, part.id.to_owned())));
             plan.pipelines.push(PlannedPipeline {
                 name: pipeline.name.clone(),
                 signals,
@@ -71,9 +66,8 @@ impl Plan {
             .chain(ids(&spec.exporters).map(|id| (ComponentKind::Exporter, id)));
         for (kind, id) in all {
             if !self.uses(kind, id) {
-                self.warnings.push(format!(
-                    "{kind} {id} is configured, but no pipeline names it: it does nothing"
-                ));
+                self.warnings
+                    .push(format!("{kind} {id} is configured, but no pipeline names it: it does nothing"));
             }
         }
     }
@@ -101,11 +95,7 @@ impl Plan {
 
 /// The names of `signals`, for a text.
 pub(super) fn list(signals: &[Signal]) -> String {
-    signals
-        .iter()
-        .map(|signal| signal.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+    signals.iter().map(|signal| signal.name()).collect::<Vec<_>>().join(", ")
 }
 
 fn ids<C: ?Sized>(specs: &[ComponentSpec<C>]) -> impl Iterator<Item = &str> {
@@ -117,39 +107,18 @@ fn check_duplicates(spec: &GraphSpec) -> Result<(), GraphError> {
         ("receiver", first_repeated(ids(&spec.receivers))),
         ("processor", first_repeated(ids(&spec.processors))),
         ("exporter", first_repeated(ids(&spec.exporters))),
-        (
-            "pipeline",
-            first_repeated(spec.pipelines.iter().map(|pipeline| pipeline.name.as_str())),
-        ),
+        ("pipeline", first_repeated(spec.pipelines.iter().map(|pipeline| pipeline.name.as_str()))),
     ];
-    match twice
-        .into_iter()
-        .find_map(|(what, id)| id.map(|id| (what, id.to_owned())))
-    {
+    match twice.into_iter().find_map(|(what, id)| id.map(|id| (what, id.to_owned()))) {
         Some((what, id)) => Err(GraphError::Duplicate { what, id }),
         None => Ok(()),
     }
 }
 
 fn parts<'a>(spec: &'a GraphSpec, pipeline: &'a PipelineSpec) -> Result<Vec<Part<'a>>, GraphError> {
-    let mut parts = resolve(
-        ComponentKind::Receiver,
-        &spec.receivers,
-        pipeline,
-        &pipeline.receivers,
-    )?;
-    parts.extend(resolve(
-        ComponentKind::Processor,
-        &spec.processors,
-        pipeline,
-        &pipeline.processors,
-    )?);
-    parts.extend(resolve(
-        ComponentKind::Exporter,
-        &spec.exporters,
-        pipeline,
-        &pipeline.exporters,
-    )?);
+    let mut parts = resolve(ComponentKind::Receiver, &spec.receivers, pipeline, &pipeline.receivers)?;
+    parts.extend(resolve(ComponentKind::Processor, &spec.processors, pipeline, &pipeline.processors)?);
+    parts.extend(resolve(ComponentKind::Exporter, &spec.exporters, pipeline, &pipeline.exporters)?);
     Ok(parts)
 }
 
@@ -162,27 +131,16 @@ fn resolve<'a, C: ?Sized>(
     let pipeline = || pipeline.name.clone();
     if kind != ComponentKind::Processor {
         if names.is_empty() {
-            return Err(GraphError::Incomplete {
-                pipeline: pipeline(),
-                kind,
-            });
+            return Err(GraphError::Incomplete { pipeline: pipeline(), kind });
         }
         if let Some(id) = first_repeated(names.iter().map(String::as_str)) {
-            return Err(GraphError::Repeated {
-                pipeline: pipeline(),
-                kind,
-                id: id.to_owned(),
-            });
+            return Err(GraphError::Repeated { pipeline: pipeline(), kind, id: id.to_owned() });
         }
     }
     names
         .iter()
         .map(|id| match specs.iter().find(|spec| spec.id == *id) {
-            Some(spec) => Ok(Part {
-                kind,
-                id,
-                signals: spec.signals,
-            }),
+            Some(spec) => Ok(Part { kind, id, signals: spec.signals }),
             None => Err(GraphError::Unknown {
                 pipeline: pipeline(),
                 kind,
@@ -205,17 +163,13 @@ fn known<C: ?Sized>(kind: ComponentKind, specs: &[ComponentSpec<C>]) -> String {
 /// The signal that the pipeline says it takes, if it says so.
 fn fixed_signal(pipeline: &PipelineSpec) -> Option<Signal> {
     let prefix = pipeline.name.split('/').next().unwrap_or_default();
-    pipeline
-        .signal
-        .or_else(|| Signal::ALL.into_iter().find(|signal| signal.name() == prefix))
+    pipeline.signal.or_else(|| Signal::ALL.into_iter().find(|signal| signal.name() == prefix))
 }
 
 /// The signals that at least one receiver produces.
 fn produced(parts: &[Part<'_>]) -> impl Iterator<Item = Signal> {
     Signal::ALL.into_iter().filter(|signal| {
-        parts
-            .iter()
-            .any(|part| part.kind == ComponentKind::Receiver && part.signals.contains(signal))
+        parts.iter().any(|part| part.kind == ComponentKind::Receiver && part.signals.contains(signal))
     })
 }
 
@@ -235,19 +189,15 @@ fn signals(pipeline: &PipelineSpec, parts: &[Part<'_>]) -> Result<Vec<Signal>, G
     let deals = |part: &Part<'_>, signal: &Signal| {
         part.kind == ComponentKind::Receiver || part.signals.contains(signal)
     };
-    let signals: Vec<_> = produced(parts)
-        .filter(|signal| parts.iter().all(|part| deals(part, signal)))
-        .collect();
+    let signals: Vec<_> =
+        produced(parts).filter(|signal| parts.iter().all(|part| deals(part, signal))).collect();
     let useless = |part: &&Part<'_>| !part.signals.iter().any(|signal| signals.contains(signal));
     match parts.iter().find(useless) {
         None => Ok(signals),
         Some(_) => {
             let part = |part: &Part<'_>| format!("{} {}: {}", part.kind, part.id, list(part.signals));
             let parts = parts.iter().map(part).collect::<Vec<_>>().join("; ");
-            Err(GraphError::NoSignal {
-                pipeline: pipeline.name.clone(),
-                parts,
-            })
+            Err(GraphError::NoSignal { pipeline: pipeline.name.clone(), parts })
         }
     }
 }

@@ -50,8 +50,7 @@ impl Counters {
 
     fn matching(&self, name: &str, labels: &[(&str, &str)]) -> Vec<u64> {
         let carries = |key: &Key, (label, value): &(&str, &str)| {
-            key.labels()
-                .any(|there| there.key() == *label && there.value() == *value)
+            key.labels().any(|there| there.key() == *label && there.value() == *value)
         };
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         series

@@ -39,9 +39,7 @@ pub fn name_of(request: &Request) -> String {
     let logs = ExportLogsServiceRequest::of(request.bytes());
     let scopes = logs.resource_logs().flat_map(|resource| resource.scope_logs());
     let mut records = scopes.flat_map(|scope| scope.log_records());
-    records
-        .next()
-        .map_or(String::new(), |record| record.severity_text().to_owned())
+    records.next().map_or(String::new(), |record| record.severity_text().to_owned())
 }
 
 /// What a destination does with one call.
@@ -87,11 +85,7 @@ impl Destination {
             shutdowns: AtomicUsize::new(0),
             builds: AtomicUsize::new(0),
         };
-        Self {
-            shared: Arc::new(shared),
-            settings: DeliverySettings::default(),
-            claims: Vec::new(),
-        }
+        Self { shared: Arc::new(shared), settings: DeliverySettings::default(), claims: Vec::new() }
     }
 
     pub fn taking() -> Self {
@@ -153,24 +147,18 @@ impl Exporter for Destination {
             let _gate = self.shared.gate.acquire().await.unwrap();
             self.shared.calls.lock().unwrap().push(requests.to_vec());
             let reply = (self.shared.script.lock().unwrap())(requests);
-            let retryable = |retry_after| {
-                Err(ExportError::Retryable {
-                    message: "come again".to_owned(),
-                    retry_after,
-                })
-            };
+            let retryable =
+                |retry_after| Err(ExportError::Retryable { message: "come again".to_owned(), retry_after });
             match reply {
                 Reply::Take => Ok(Exported::default()),
-                Reply::Partial(rejected_items) => Ok(Exported {
-                    rejected_items,
-                    message: "not those".to_owned(),
-                }),
+                Reply::Partial(rejected_items) => {
+                    Ok(Exported { rejected_items, message: "not those".to_owned() })
+                }
                 Reply::Retry => retryable(None),
                 Reply::RetryAfter(after) => retryable(Some(after)),
-                Reply::Refuse => Err(ExportError::Permanent {
-                    reason: "bad_request",
-                    message: "never".to_owned(),
-                }),
+                Reply::Refuse => {
+                    Err(ExportError::Permanent { reason: "bad_request", message: "never".to_owned() })
+                }
                 Reply::Panic => panic!("as the test told it to"),
                 Reply::Never => std::future::pending().await,
             }
@@ -220,10 +208,7 @@ pub struct Source {
 
 impl Source {
     pub fn new(ack: AckMode) -> Self {
-        Self {
-            ack,
-            ..Self::default()
-        }
+        Self { ack, ..Self::default() }
     }
 
     pub fn inlet(&self) -> Inlet {
@@ -290,10 +275,7 @@ impl Does {
     pub fn new(
         work: impl Fn(Request) -> Result<Option<Request>, ProcessError> + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            work: Arc::new(work),
-            builds: Arc::default(),
-        }
+        Self { work: Arc::new(work), builds: Arc::default() }
     }
 }
 
@@ -322,12 +304,7 @@ pub struct Rig {
 impl Rig {
     pub fn new() -> Self {
         let _ = counters();
-        Self {
-            spec: GraphSpec {
-                budget_bytes: 64 << 20,
-                ..GraphSpec::default()
-            },
-        }
+        Self { spec: GraphSpec { budget_bytes: 64 << 20, ..GraphSpec::default() } }
     }
 
     pub fn receiver(self, id: &str, source: &Source) -> Self {
@@ -362,11 +339,7 @@ impl Rig {
 
     pub fn exporter_of(mut self, id: &str, destination: &Destination, signals: &'static [Signal]) -> Self {
         let config = Box::new(destination.clone());
-        self.spec.exporters.push(ComponentSpec {
-            id: id.to_owned(),
-            signals,
-            config,
-        });
+        self.spec.exporters.push(ComponentSpec { id: id.to_owned(), signals, config });
         self
     }
 
@@ -389,12 +362,7 @@ impl Rig {
 
 /// The commonest graph: one receiver, one exporter, both called `id`.
 pub async fn line(id: &str, source: &Source, destination: &Destination) -> Running {
-    Rig::new()
-        .receiver(id, source)
-        .exporter(id, destination)
-        .pipeline("main", id, "", id)
-        .start()
-        .await
+    Rig::new().receiver(id, source).exporter(id, destination).pipeline("main", id, "", id).start().await
 }
 
 /// The books of one receiver and one exporter of the same id.
@@ -418,10 +386,7 @@ pub fn books(id: &str) -> Books {
 }
 
 pub fn dropped(id: &str, reason: &str) -> u64 {
-    counters().value(
-        "floodway_dropped_items_total",
-        &[("component", id), ("reason", reason)],
-    )
+    counters().value("floodway_dropped_items_total", &[("component", id), ("reason", reason)])
 }
 
 /// Waits until `condition` holds; panics after ten seconds.

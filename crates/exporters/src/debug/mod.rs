@@ -47,9 +47,7 @@ impl ExporterConfig for DebugConfig {
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
-        Ok(Box::new(DebugExporter {
-            verbosity: self.verbosity,
-        }))
+        Ok(Box::new(DebugExporter { verbosity: self.verbosity }))
     }
 }
 
@@ -73,14 +71,8 @@ impl Exporter for DebugExporter {
             match printed.await {
                 Ok(Ok(())) => Ok(Exported::default()),
                 // A closed terminal or pipe does not come back.
-                Ok(Err(e)) => Err(ExportError::Permanent {
-                    reason: "stdout_closed",
-                    message: e.to_string(),
-                }),
-                Err(e) => Err(ExportError::Retryable {
-                    message: e.to_string(),
-                    retry_after: None,
-                }),
+                Ok(Err(e)) => Err(ExportError::Permanent { reason: "stdout_closed", message: e.to_string() }),
+                Err(e) => Err(ExportError::Retryable { message: e.to_string(), retry_after: None }),
             }
         })
     }

@@ -56,10 +56,7 @@ struct Text<'o> {
 
 impl Text<'_> {
     fn span(&mut self, service: &str, span: Span<'_>) {
-        let micros = span
-            .end_time_unix_nano()
-            .saturating_sub(span.start_time_unix_nano())
-            / 1000;
+        let micros = span.end_time_unix_nano().saturating_sub(span.start_time_unix_nano()) / 1000;
         self.words("  span", &[service, span.name()]);
         self.put(format_args!(" {micros}us trace={}", Hex(span.trace_id())));
         self.put(format_args!(" span={}", Hex(span.span_id())));
@@ -70,11 +67,7 @@ impl Text<'_> {
     }
 
     fn log(&mut self, service: &str, record: LogRecord<'_>) {
-        let severity = if record.severity_text().is_empty() {
-            "-"
-        } else {
-            record.severity_text()
-        };
+        let severity = if record.severity_text().is_empty() { "-" } else { record.severity_text() };
         self.words("  log", &[service, severity]);
         self.out.push(' ');
         if let Some(body) = record.body() {
@@ -98,24 +91,12 @@ impl Text<'_> {
         }
         for point in metric.histogram().into_iter().flat_map(|h| h.data_points()) {
             self.words("  histogram", &[service, metric.name()]);
-            self.put(format_args!(
-                " count={} sum={}",
-                point.count(),
-                point.sum().unwrap_or_default()
-            ));
+            self.put(format_args!(" count={} sum={}", point.count(), point.sum().unwrap_or_default()));
             self.end(point.attributes());
         }
-        for point in metric
-            .exponential_histogram()
-            .into_iter()
-            .flat_map(|h| h.data_points())
-        {
+        for point in metric.exponential_histogram().into_iter().flat_map(|h| h.data_points()) {
             self.words("  exponential histogram", &[service, metric.name()]);
-            self.put(format_args!(
-                " count={} sum={}",
-                point.count(),
-                point.sum().unwrap_or_default()
-            ));
+            self.put(format_args!(" count={} sum={}", point.count(), point.sum().unwrap_or_default()));
             self.end(point.attributes());
         }
         for point in metric.summary().into_iter().flat_map(|s| s.data_points()) {
@@ -185,11 +166,7 @@ impl Text<'_> {
 
     fn text(&mut self, text: &str) {
         for c in text.chars().take(MAX_VALUE) {
-            if c.is_control() {
-                self.out.extend(c.escape_default())
-            } else {
-                self.out.push(c)
-            }
+            if c.is_control() { self.out.extend(c.escape_default()) } else { self.out.push(c) }
         }
         if text.chars().nth(MAX_VALUE).is_some() {
             self.out.push('…');
@@ -245,10 +222,7 @@ mod tests {
         let mut out = String::new();
         records(&request, false, &mut out);
         let (trace, span) = ("ab".repeat(16), "01".repeat(8));
-        assert_eq!(
-            out,
-            format!("  span - dial 2500us trace={trace} span={span} error refused\n")
-        );
+        assert_eq!(out, format!("  span - dial 2500us trace={trace} span={span} error refused\n"));
         out.clear();
         records(&request, true, &mut out);
         assert!(out.ends_with("\n    peer = x\n"), "{out}");

@@ -74,10 +74,7 @@ pub(crate) struct RotateConfig {
 
 impl Default for RotateConfig {
     fn default() -> Self {
-        Self {
-            max_bytes: 100 << 20,
-            max_files: 5,
-        }
+        Self { max_bytes: 100 << 20, max_files: 5 }
     }
 }
 
@@ -118,24 +115,16 @@ impl ExporterConfig for FileConfig {
     const SIGNALS: &'static [Signal] = &Signal::ALL;
 
     fn claims(&self) -> Vec<Claim> {
-        Signal::ALL
-            .iter()
-            .map(|signal| Claim::Path(self.path(*signal)))
-            .collect()
+        Signal::ALL.iter().map(|signal| Claim::Path(self.path(*signal))).collect()
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings {
-            queue: self.queue.clone(),
-            retry: self.retry.clone(),
-        }
+        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone() }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
         if self.rotate.max_bytes == 0 {
-            return Err(BuildError::new(
-                "rotate.max_bytes is 0: every request would get a file of its own",
-            ));
+            return Err(BuildError::new("rotate.max_bytes is 0: every request would get a file of its own"));
         }
         if !context.dry_run {
             make_folder(&self.directory)?;
@@ -148,10 +137,7 @@ impl ExporterConfig for FileConfig {
                 self.format.ends_whole(),
             )))
         });
-        Ok(Box::new(FileExporter {
-            format: self.format,
-            files,
-        }))
+        Ok(Box::new(FileExporter { format: self.format, files }))
     }
 }
 
@@ -161,10 +147,7 @@ fn make_folder(folder: &Path) -> Result<(), BuildError> {
     builder.recursive(true).mode(0o700);
     builder.create(folder).map_err(|e| {
         let advice = "give a `directory` that this user may write";
-        BuildError::because(
-            format!("cannot make the folder {}: {e}; {advice}", folder.display()),
-            e,
-        )
+        BuildError::because(format!("cannot make the folder {}: {e}; {advice}", folder.display()), e)
     })
 }
 
@@ -195,10 +178,7 @@ impl Exporter for FileExporter {
 }
 
 fn retryable(error: &dyn std::error::Error) -> ExportError {
-    ExportError::Retryable {
-        message: error.to_string(),
-        retry_after: None,
-    }
+    ExportError::Retryable { message: error.to_string(), retry_after: None }
 }
 
 fn encode(format: Format, requests: &[Request]) -> Vec<u8> {

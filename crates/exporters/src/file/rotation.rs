@@ -37,13 +37,7 @@ struct Open {
 
 impl RotatedFile {
     pub(super) fn new(path: PathBuf, rotate: RotateConfig, sync: bool, ends_whole: EndsWhole) -> Self {
-        Self {
-            path,
-            rotate,
-            sync,
-            ends_whole,
-            open: None,
-        }
+        Self { path, rotate, sync, ends_whole, open: None }
     }
 
     /// Appends `bytes`, all of them or, on an error, none.
@@ -59,10 +53,8 @@ impl RotatedFile {
         let sync = self.sync;
         let open = self.opened()?;
         let before = open.bytes;
-        let written = open
-            .file
-            .write_all(bytes)
-            .and_then(|()| if sync { open.file.sync_data() } else { Ok(()) });
+        let written =
+            open.file.write_all(bytes).and_then(|()| if sync { open.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             // A torn line would spoil the next one too. If even this fails, the file is opened afresh.
             let _ = open.file.set_len(before);
@@ -103,12 +95,7 @@ impl RotatedFile {
 
     fn open_file(&self) -> io::Result<Open> {
         let mut options = OpenOptions::new();
-        let file = options
-            .create(true)
-            .read(true)
-            .append(true)
-            .mode(0o600)
-            .open(&self.path)?;
+        let file = options.create(true).read(true).append(true).mode(0o600).open(&self.path)?;
         let bytes = file.metadata()?.len();
         Ok(Open { file, bytes })
     }
@@ -134,11 +121,7 @@ impl RotatedFile {
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> WriteError {
-        WriteError {
-            action,
-            path: self.path.clone(),
-            source,
-        }
+        WriteError { action, path: self.path.clone(), source }
     }
 }
 
@@ -169,23 +152,13 @@ mod tests {
     #[test]
     fn a_full_file_is_put_aside_and_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let rotate = RotateConfig {
-            max_bytes: 8,
-            max_files: 2,
-        };
+        let rotate = RotateConfig { max_bytes: 8, max_files: 2 };
         let mut file = RotatedFile::new(folder.path().join("x"), rotate, false, LINES);
         for line in ["aaaa\n", "bbbb\n", "cc\n", "dddd\n", "a line over the limit\n"] {
             file.write(line.as_bytes()).unwrap();
         }
-        let want = [
-            ("x", "a line over the limit\n"),
-            ("x.1", "dddd\n"),
-            ("x.2", "bbbb\ncc\n"),
-        ];
-        assert_eq!(
-            contents(folder.path()),
-            want.map(|(a, b)| (a.to_owned(), b.to_owned()))
-        );
+        let want = [("x", "a line over the limit\n"), ("x.1", "dddd\n"), ("x.2", "bbbb\ncc\n")];
+        assert_eq!(contents(folder.path()), want.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]
@@ -200,10 +173,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.write(b"three\n").unwrap();
         let want = [("moved", "old\none\n"), ("x", "three\n")];
-        assert_eq!(
-            contents(folder.path()),
-            want.map(|(a, b)| (a.to_owned(), b.to_owned()))
-        );
+        assert_eq!(contents(folder.path()), want.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]
@@ -211,14 +181,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         fs::write(&path, "whole\ntor").unwrap();
-        RotatedFile::new(path, RotateConfig::default(), false, LINES)
-            .write(b"next\n")
-            .unwrap();
+        RotatedFile::new(path, RotateConfig::default(), false, LINES).write(b"next\n").unwrap();
         let want = [("x", "next\n"), ("x.1", "whole\ntor")];
-        assert_eq!(
-            contents(folder.path()),
-            want.map(|(a, b)| (a.to_owned(), b.to_owned()))
-        );
+        assert_eq!(contents(folder.path()), want.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

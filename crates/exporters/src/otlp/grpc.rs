@@ -30,11 +30,7 @@ impl GrpcExporter {
                 config.endpoint
             )));
         }
-        Ok(Self {
-            client,
-            encoding: config.compression.encoding(),
-            metadata: config.header_map()?,
-        })
+        Ok(Self { client, encoding: config.compression.encoding(), metadata: config.header_map()? })
     }
 }
 
@@ -53,10 +49,8 @@ impl Exporter for GrpcExporter {
                 return Ok(Exported::default());
             };
             let chunks = requests.iter().map(|r| r.bytes().clone()).collect();
-            let called = self
-                .client
-                .call(method(first.signal()), chunks, self.encoding, &self.metadata)
-                .await;
+            let called =
+                self.client.call(method(first.signal()), chunks, self.encoding, &self.metadata).await;
             called.map(|response| exported(&response)).map_err(|e| failed(&e))
         })
     }
@@ -65,14 +59,8 @@ impl Exporter for GrpcExporter {
 fn failed(error: &CallError) -> ExportError {
     let message = error.to_string();
     if error.is_retryable() {
-        ExportError::Retryable {
-            message,
-            retry_after: error.retry_after(),
-        }
+        ExportError::Retryable { message, retry_after: error.retry_after() }
     } else {
-        ExportError::Permanent {
-            reason: "refused_by_destination",
-            message,
-        }
+        ExportError::Permanent { reason: "refused_by_destination", message }
     }
 }

@@ -28,21 +28,11 @@ impl HttpExporter {
         let client = HttpClient::new(&options).map_err(|e| BuildError::new(e.to_string()))?;
         let encoding = config.compression.encoding();
         let mut headers = config.header_map()?;
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/x-protobuf"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if encoding != Encoding::Identity {
-            headers.insert(
-                header::CONTENT_ENCODING,
-                HeaderValue::from_static(encoding.as_str()),
-            );
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
         }
-        Ok(Self {
-            client,
-            encoding,
-            headers,
-        })
+        Ok(Self { client, encoding, headers })
     }
 
     async fn post(&self, requests: &[Request]) -> Result<Exported, ExportError> {
@@ -57,10 +47,7 @@ impl HttpExporter {
                 message: format!("cannot compress: {e}"),
             })?],
         };
-        let answer = self
-            .client
-            .post(path(first.signal()), self.headers.clone(), Chunks::new(body))
-            .await;
+        let answer = self.client.post(path(first.signal()), self.headers.clone(), Chunks::new(body)).await;
         verdict(&answer.map_err(|e| unanswered(&e))?)
     }
 }
@@ -82,15 +69,9 @@ fn path(signal: Signal) -> &'static str {
 fn unanswered(error: &HttpError) -> ExportError {
     let message = error.to_string();
     if error.is_retryable() {
-        ExportError::Retryable {
-            message,
-            retry_after: None,
-        }
+        ExportError::Retryable { message, retry_after: None }
     } else {
-        ExportError::Permanent {
-            reason: "bad_request",
-            message,
-        }
+        ExportError::Permanent { reason: "bad_request", message }
     }
 }
 
@@ -108,19 +89,14 @@ fn verdict(answer: &HttpResponse) -> Result<Exported, ExportError> {
             message,
             retry_after: retry_after(&answer.headers, SystemTime::now()),
         }),
-        _ => Err(ExportError::Permanent {
-            reason: "refused_by_destination",
-            message,
-        }),
+        _ => Err(ExportError::Permanent { reason: "refused_by_destination", message }),
     }
 }
 
 /// The message of a `google.rpc.Status` body, or the body itself where it is text.
 fn said(answer: &HttpResponse) -> String {
-    let protobuf = answer
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|v| v.as_bytes().ends_with(b"protobuf"));
+    let protobuf =
+        answer.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().ends_with(b"protobuf"));
     match protobuf {
         true => printable(View::root(&answer.body).string(2).unwrap_or_default()),
         false => printable(&String::from_utf8_lossy(&answer.body)),

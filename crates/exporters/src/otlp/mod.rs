@@ -73,18 +73,12 @@ impl ExporterConfig for OtlpConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings {
-            queue: self.queue.clone(),
-            retry: self.retry.clone(),
-        }
+        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone() }
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
         if self.connections == 0 || self.connections > 64 {
-            return Err(BuildError::new(format!(
-                "connections is {}; give 1 to 64",
-                self.connections
-            )));
+            return Err(BuildError::new(format!("connections is {}; give 1 to 64", self.connections)));
         }
         Ok(match self.protocol {
             Protocol::Grpc => Box::new(grpc::GrpcExporter::new(&self)?),

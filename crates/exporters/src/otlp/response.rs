@@ -40,26 +40,14 @@ mod tests {
             w.string(2, "too old");
         });
         let exported = exported(&writer.finish());
-        assert_eq!(
-            exported,
-            Exported {
-                rejected_items: 3,
-                message: "too old".into()
-            }
-        );
+        assert_eq!(exported, Exported { rejected_items: 3, message: "too old".into() });
     }
 
     #[test]
     fn empty_negative_and_broken_answers_reject_nothing() {
         let mut negative = Writer::new();
         negative.message(1, |w| w.int(1, -1));
-        for bytes in [
-            &b""[..],
-            b"\x0a\x00",
-            b"\x0a\x7f\x08",
-            b"not protobuf",
-            &negative.finish(),
-        ] {
+        for bytes in [&b""[..], b"\x0a\x00", b"\x0a\x7f\x08", b"not protobuf", &negative.finish()] {
             assert_eq!(exported(bytes).rejected_items, 0);
         }
     }

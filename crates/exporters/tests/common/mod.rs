@@ -1,10 +1,6 @@
 //! Exporters built from settings, requests, and servers that record what they get and answer as they are told.
 #![allow(clippy::unwrap_used, reason = "a test helper may panic")]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "test code, shared by several test programs"
-)]
+#![allow(dead_code, unreachable_pub, reason = "test code, shared by several test programs")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -60,27 +56,17 @@ pub fn permanent(error: ExportError) -> String {
 }
 
 pub fn request(signal: Signal, message: &impl Message) -> Request {
-    Request::receive(signal, message.encode_to_vec().into())
-        .unwrap()
-        .0
+    Request::receive(signal, message.encode_to_vec().into()).unwrap().0
 }
 
 pub fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
     let record = |body: &&str| LogRecord {
-        body: Some(AnyValue {
-            value: Some(any_value::Value::StringValue((*body).to_owned())),
-        }),
+        body: Some(AnyValue { value: Some(any_value::Value::StringValue((*body).to_owned())) }),
         ..LogRecord::default()
     };
-    let scope = ScopeLogs {
-        log_records: bodies.iter().map(record).collect(),
-        ..ScopeLogs::default()
-    };
+    let scope = ScopeLogs { log_records: bodies.iter().map(record).collect(), ..ScopeLogs::default() };
     ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            scope_logs: vec![scope],
-            ..ResourceLogs::default()
-        }],
+        resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }],
     }
 }
 
@@ -96,40 +82,21 @@ pub fn traces(name: &str) -> ExportTraceServiceRequest {
         start_time_unix_nano: 1_700_000_000_000_000_000,
         ..Span::default()
     };
-    let scope = ScopeSpans {
-        spans: vec![span],
-        ..ScopeSpans::default()
-    };
+    let scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            scope_spans: vec![scope],
-            ..ResourceSpans::default()
-        }],
+        resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }],
     }
 }
 
 pub fn metrics(value: i64) -> ExportMetricsServiceRequest {
-    let point = NumberDataPoint {
-        value: Some(number_data_point::Value::AsInt(value)),
-        ..NumberDataPoint::default()
-    };
-    let gauge = Gauge {
-        data_points: vec![point],
-    };
-    let metric = Metric {
-        name: "peers".to_owned(),
-        data: Some(metric::Data::Gauge(gauge)),
-        ..Metric::default()
-    };
-    let scope = ScopeMetrics {
-        metrics: vec![metric],
-        ..ScopeMetrics::default()
-    };
+    let point =
+        NumberDataPoint { value: Some(number_data_point::Value::AsInt(value)), ..NumberDataPoint::default() };
+    let gauge = Gauge { data_points: vec![point] };
+    let metric =
+        Metric { name: "peers".to_owned(), data: Some(metric::Data::Gauge(gauge)), ..Metric::default() };
+    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
     ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            scope_metrics: vec![scope],
-            ..ResourceMetrics::default()
-        }],
+        resource_metrics: vec![ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() }],
     }
 }
 
@@ -166,10 +133,7 @@ pub fn grpc_reply(message: &[u8]) -> Reply {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
     let body = Full::new(Bytes::from(body)).with_trailers(async move { Some(Ok(trailers)) });
-    Response::builder()
-        .header("content-type", "application/grpc")
-        .body(body.boxed())
-        .unwrap()
+    Response::builder().header("content-type", "application/grpc").body(body.boxed()).unwrap()
 }
 
 /// hyper's own server, for HTTP/1 and 2.
@@ -194,12 +158,7 @@ impl HttpServer {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let replies = Arc::new(Mutex::new(replies.into_iter().collect()));
         let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&replies)));
-        Self {
-            addr,
-            seen,
-            replies,
-            task,
-        }
+        Self { addr, seen, replies, task }
     }
 
     pub fn will_reply(&self, reply: Reply) {

@@ -66,10 +66,7 @@ pub(super) fn health(status: Option<Status>, uptime: Duration) -> Response<Body>
         uptime_seconds: uptime.as_secs(),
         ready,
         budget,
-        components: components
-            .into_iter()
-            .map(|c| (format!("{}s.{}", c.kind, c.id), c))
-            .collect(),
+        components: components.into_iter().map(|c| (format!("{}s.{}", c.kind, c.id), c)).collect(),
     };
     json(healthy, &health)
 }
@@ -80,12 +77,8 @@ pub(super) fn ready(status: Option<Status>) -> Response<Body> {
 }
 
 fn word(status: &Status) -> &'static str {
-    let failing = |kind| {
-        status
-            .components
-            .iter()
-            .any(|c| c.kind == kind && matches!(c.state, State::Failing { .. }))
-    };
+    let failing =
+        |kind| status.components.iter().any(|c| c.kind == kind && matches!(c.state, State::Failing { .. }));
     if failing(ComponentKind::Receiver) {
         "failing"
     } else if !status.ready {
@@ -98,11 +91,7 @@ fn word(status: &Status) -> &'static str {
 }
 
 fn json(good: bool, body: &impl Serialize) -> Response<Body> {
-    let code = if good {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(body) {
         Ok(text) => super::full(code, JSON, text + "\n"),
         Err(_) => super::text(StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be shown\n"),
@@ -114,12 +103,7 @@ mod tests {
     use super::*;
 
     fn status(ready: bool, receiver: State, exporter: State) -> Status {
-        let component = |kind, state| ComponentStatus {
-            kind,
-            id: "x".to_owned(),
-            state,
-            queue: None,
-        };
+        let component = |kind, state| ComponentStatus { kind, id: "x".to_owned(), state, queue: None };
         Status {
             ready,
             budget_used_bytes: 1,
@@ -133,10 +117,7 @@ mod tests {
 
     #[test]
     fn words_and_codes() {
-        let failing = || State::Failing {
-            last_error: "refused".to_owned(),
-            since_seconds: 1,
-        };
+        let failing = || State::Failing { last_error: "refused".to_owned(), since_seconds: 1 };
         for (status, expected, code) in [
             (None, "starting", 503),
             (Some(status(true, State::Ok, State::Ok)), "ok", 200),

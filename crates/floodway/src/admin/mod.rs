@@ -52,18 +52,12 @@ struct State {
 impl Admin {
     /// Binds and serves.
     pub(crate) async fn start(settings: &config::Admin, telemetry: Telemetry) -> anyhow::Result<Self> {
-        let state = Arc::new(State {
-            telemetry,
-            monitor: OnceLock::new(),
-        });
+        let state = Arc::new(State { telemetry, monitor: OnceLock::new() });
         if !settings.enabled {
             return Ok(Self { state, server: None });
         }
         let listen = Listen::new(&settings.endpoint).max_connections(MAX_CONNECTIONS);
-        let bound = listen
-            .bind()
-            .await
-            .context("the admin server cannot listen (`admin.endpoint`)");
+        let bound = listen.bind().await.context("the admin server cannot listen (`admin.endpoint`)");
         let bound = bound.map_err(|error| exit::no_start(format!("{error:#}")))?;
         let (stop, stopped) = oneshot::channel();
         let handler_state = Arc::clone(&state);
@@ -71,18 +65,12 @@ impl Admin {
             let response = answer(&handler_state, request.method(), request.uri().path());
             async move { response }
         };
-        let options = HttpOptions {
-            drain_timeout: DRAIN,
-            ..HttpOptions::default()
-        };
+        let options = HttpOptions { drain_timeout: DRAIN, ..HttpOptions::default() };
         let shutdown = async {
             let _ = stopped.await;
         };
         let serving = serve(bound, options, shutdown, handler);
-        Ok(Self {
-            state,
-            server: Some((stop, tokio::spawn(serving))),
-        })
+        Ok(Self { state, server: Some((stop, tokio::spawn(serving))) })
     }
 
     /// Shows a graph from now on.
@@ -113,24 +101,15 @@ fn answer(state: &State, method: &Method, path: &str) -> Response<Body> {
     let mut response = if !known {
         text(StatusCode::NOT_FOUND, PATHS)
     } else if method != Method::GET && method != Method::HEAD {
-        let mut refused = text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD are answered here\n",
-        );
-        refused
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         refused
     } else {
         match path {
             "/" => page(),
             "/health" => health::health(state.monitor.get().map(Monitor::status), state.telemetry.uptime()),
             "/ready" => health::ready(state.monitor.get().map(Monitor::status)),
-            _ => full(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                state.telemetry.render(),
-            ),
+            _ => full(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.telemetry.render()),
         }
     };
     let headers = response.headers_mut();
@@ -146,8 +125,7 @@ fn page() -> Response<Body> {
     let mut page = full(StatusCode::OK, "text/html; charset=utf-8", PAGE);
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
-    page.headers_mut()
-        .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     page
 }
 
@@ -161,9 +139,7 @@ fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) 
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
 }

@@ -26,22 +26,12 @@ const MARGIN: usize = 16 << 10;
 
 pub(crate) fn run(args: &RedactArgs) -> anyhow::Result<ExitCode> {
     // For what is worth a warning, such as a key file that everybody may read.
-    logging::start(&Log {
-        level: "warn".to_owned(),
-        ..Log::default()
-    })?;
+    logging::start(&Log { level: "warn".to_owned(), ..Log::default() })?;
     let keyring = keyring(args)?;
-    let options = Options {
-        qm_bare: args.qm_bare,
-        ..Options::all(args.action)
-    };
+    let options = Options { qm_bare: args.qm_bare, ..Options::all(args.action) };
     let redactor = Redactor::new(options, keyring.as_ref())?;
-    let mut stream = Stream {
-        redactor: &redactor,
-        counts: Counts::default(),
-        bytes: 0,
-        out: io::stdout().lock(),
-    };
+    let mut stream =
+        Stream { redactor: &redactor, counts: Counts::default(), bytes: 0, out: io::stdout().lock() };
     match stream.copy(&mut io::stdin().lock()) {
         // The reader has seen enough.
         Err(Failure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -73,10 +63,7 @@ fn keyring(args: &RedactArgs) -> anyhow::Result<Option<Keyring>> {
 }
 
 fn stats(bytes: u64, counts: &Counts) -> String {
-    let mut text = format!(
-        "floodway: {bytes} bytes read, {} ids replaced\n",
-        counts.findings()
-    );
+    let mut text = format!("floodway: {bytes} bytes read, {} ids replaced\n", counts.findings());
     for (class, of) in counts.iter().filter(|(_, of)| of.candidates > 0) {
         let _ = writeln!(
             text,
@@ -132,22 +119,18 @@ impl<W: Write> Stream<'_, W> {
             return Ok(());
         }
         let redacted = self.redactor.redact_line(text, &mut self.counts);
-        self.out
-            .write_all(&redacted)
-            .and_then(|()| self.out.flush())
-            .map_err(Failure::Write)
+        self.out.write_all(&redacted).and_then(|()| self.out.flush()).map_err(Failure::Write)
     }
 
     /// Where a line that fills the buffer may be parted: not inside an id, as far as can be seen, and well before the end, since
     /// an id may go on behind it.
     fn part(&self, text: &[u8]) -> usize {
         let mut at = text.len() - MARGIN;
-        self.redactor
-            .redact_text(text, &mut Counts::default(), &mut |found| {
-                if found.range.start < at && found.range.end > at {
-                    at = found.range.start;
-                }
-            });
+        self.redactor.redact_text(text, &mut Counts::default(), &mut |found| {
+            if found.range.start < at && found.range.end > at {
+                at = found.range.start;
+            }
+        });
         // Something that claims to be one id of half a buffer is none.
         if at < text.len() / 2 { text.len() / 2 } else { at }
     }
@@ -188,12 +171,7 @@ mod tests {
 
     fn redacted(pieces: Vec<Vec<u8>>) -> Vec<u8> {
         let redactor = redactor();
-        let mut stream = Stream {
-            redactor: &redactor,
-            counts: Counts::default(),
-            bytes: 0,
-            out: Vec::new(),
-        };
+        let mut stream = Stream { redactor: &redactor, counts: Counts::default(), bytes: 0, out: Vec::new() };
         assert!(stream.copy(&mut Pieces(pieces.into())).is_ok());
         stream.out
     }

@@ -23,11 +23,8 @@ use crate::telemetry::{Telemetry, Totals};
 use crate::{component_tables, exit, logging};
 
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    let Config {
-        graph,
-        settings,
-        origin,
-    } = config::load(&args.file, &component_tables::ALL, &ProcessEnvironment)?;
+    let Config { graph, settings, origin } =
+        config::load(&args.file, &component_tables::ALL, &ProcessEnvironment)?;
     logging::start(&settings.log)?;
     let telemetry = Telemetry::install()?;
     let runtime = runtime(&settings)?;
@@ -40,10 +37,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
 /// Worker threads: as configured, or one a core.
 fn workers(settings: &Settings) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    settings
-        .runtime
-        .workers
-        .map_or_else(cores, |workers| usize::from(workers.get()))
+    settings.runtime.workers.map_or_else(cores, |workers| usize::from(workers.get()))
 }
 
 fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
@@ -90,25 +84,12 @@ fn announce(settings: &Settings, summary: &Summary) {
     let workers = workers(settings);
     let unredacted = summary.unredacted();
     if settings.log.format == LogFormat::Json {
-        let admin = if settings.admin.enabled {
-            settings.admin.endpoint.as_str()
-        } else {
-            ""
-        };
-        tracing::info!(
-            version,
-            workers,
-            admin,
-            unredacted = unredacted.join(","),
-            "started"
-        );
+        let admin = if settings.admin.enabled { settings.admin.endpoint.as_str() } else { "" };
+        tracing::info!(version, workers, admin, unredacted = unredacted.join(","), "started");
         return;
     }
     let admin = if settings.admin.enabled {
-        format!(
-            "http://{}/ (also /health, /ready, /metrics)",
-            settings.admin.endpoint
-        )
+        format!("http://{}/ (also /health, /ready, /metrics)", settings.admin.endpoint)
     } else {
         "nowhere: `admin.enabled` is false".to_owned()
     };
@@ -142,12 +123,7 @@ async fn stop(running: Running, settings: &Settings, telemetry: &Telemetry, mut 
 fn report_drain(report: &DrainReport, before: Totals, after: Totals) {
     let drained = after.delivered.saturating_sub(before.delivered);
     let took_seconds = report.took.as_secs_f64();
-    let Totals {
-        accepted,
-        refused,
-        delivered,
-        dropped,
-    } = after;
+    let Totals { accepted, refused, delivered, dropped } = after;
     if report.is_clean() {
         tracing::info!(
             took_seconds,
@@ -183,10 +159,7 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// The next one, as the exit code of a process that it ends at once.

@@ -13,11 +13,8 @@ use crate::summary::Summary;
 use crate::{component_tables, logging};
 
 pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    let Config {
-        graph,
-        settings,
-        origin,
-    } = config::load(&args.file, &component_tables::ALL, &ProcessEnvironment)?;
+    let Config { graph, settings, origin } =
+        config::load(&args.file, &component_tables::ALL, &ProcessEnvironment)?;
     logging::filter(&settings.log)?;
     let summary = Summary::of(&graph, &origin);
     let graph = Graph::build(graph, true).map_err(|error| origin.explain(&error))?;

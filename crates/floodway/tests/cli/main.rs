@@ -11,10 +11,7 @@ use std::time::{Duration, Instant};
 use support::{Floodway, PEER, Ports, command, http, stderr, stdout, wait_for, write};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 fn quickstart() -> PathBuf {
@@ -36,45 +33,24 @@ fn quickstart_end_to_end() {
     floodway.ready(&ports);
 
     let data = folder.path().join("floodway-data");
-    assert!(
-        data.join("redact.key").exists(),
-        "the key is made at the first start"
-    );
-    write(
-        &ports.logstash,
-        &format!("{{\"message\":\"dialled {PEER}\",\"level\":\"info\"}}\n"),
-    );
+    assert!(data.join("redact.key").exists(), "the key is made at the first start");
+    write(&ports.logstash, &format!("{{\"message\":\"dialled {PEER}\",\"level\":\"info\"}}\n"));
     let logs = wait_for("a log line in the file", || {
-        fs::read_to_string(data.join("logs.jsonl"))
-            .ok()
-            .filter(|text| text.ends_with('\n'))
+        fs::read_to_string(data.join("logs.jsonl")).ok().filter(|text| text.ends_with('\n'))
     });
     assert!(!logs.contains(PEER) && logs.contains("dialled peer_"), "{logs}");
 
-    let response = http(
-        &ports.otlp_http,
-        "POST",
-        "/v1/traces",
-        &trace(&format!("dial {PEER}")),
-    );
+    let response = http(&ports.otlp_http, "POST", "/v1/traces", &trace(&format!("dial {PEER}")));
     assert_eq!(response.status, 200, "{response:?}");
     let traces = wait_for("a trace in the file", || {
-        fs::read_to_string(data.join("traces.jsonl"))
-            .ok()
-            .filter(|text| text.ends_with('\n'))
+        fs::read_to_string(data.join("traces.jsonl")).ok().filter(|text| text.ends_with('\n'))
     });
-    assert!(
-        !traces.contains(PEER) && traces.contains("dial peer_"),
-        "{traces}"
-    );
+    assert!(!traces.contains(PEER) && traces.contains("dial peer_"), "{traces}");
 
     // The command gives the same pseudonym as the pipeline.
     let output = support::run(folder.path(), &["redact"], PEER.as_bytes());
     let pseudonym = stdout(&output);
-    assert!(
-        logs.contains(&pseudonym) && traces.contains(&pseudonym),
-        "{pseudonym}\n{logs}\n{traces}"
-    );
+    assert!(logs.contains(&pseudonym) && traces.contains(&pseudonym), "{pseudonym}\n{logs}\n{traces}");
     assert_eq!(stderr(&output), "", "the key is there already");
 
     admin_answers(&ports);
@@ -91,27 +67,18 @@ fn quickstart_end_to_end() {
     ] {
         assert!(log.contains(part), "no {part} in:\n{log}");
     }
-    assert!(
-        !log.contains(PEER) && !log.contains("dialled"),
-        "request data in our log:\n{log}"
-    );
+    assert!(!log.contains(PEER) && !log.contains("dialled"), "request data in our log:\n{log}");
 }
 
 fn admin_answers(ports: &Ports) {
     let health = http(&ports.admin, "GET", "/health", "");
-    assert_eq!(
-        (health.status, health.header("content-type")),
-        (200, "application/json")
-    );
+    assert_eq!((health.status, health.header("content-type")), (200, "application/json"));
     let json: serde_json::Value = serde_json::from_str(&health.body).unwrap();
     assert_eq!(json["status"], "ok");
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     assert!(json["uptime_seconds"].is_u64(), "{json}");
     assert_eq!(json["components"]["receivers.otlp"]["state"], "ok", "{json}");
-    assert_eq!(
-        json["components"]["exporters.file"]["queue"]["requests"], 0,
-        "{json}"
-    );
+    assert_eq!(json["components"]["exporters.file"]["queue"]["requests"], 0, "{json}");
     let ready = http(&ports.admin, "GET", "/ready", "");
     assert_eq!((ready.status, ready.body.as_str()), (200, "{\"ready\":true}\n"));
 
@@ -131,23 +98,17 @@ fn admin_answers(ports: &Ports) {
     ] {
         assert!(metrics.body.contains(part), "no {part} in\n{}", metrics.body);
     }
-    let series: Vec<_> = metrics
-        .body
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .collect();
+    let series: Vec<_> =
+        metrics.body.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     assert!(
-        series.iter().all(|line| line
-            .rsplit_once(' ')
-            .is_some_and(|(_, value)| value.parse::<f64>().is_ok())),
+        series
+            .iter()
+            .all(|line| line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok())),
         "{series:#?}"
     );
 
     let page = http(&ports.admin, "GET", "/", "");
-    assert_eq!(
-        (page.status, page.header("content-type")),
-        (200, "text/html; charset=utf-8")
-    );
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     assert!(
         !page.body.contains("http://") && !page.body.contains("https://"),
         "the page fetches nothing from elsewhere"
@@ -169,16 +130,7 @@ fn what_was_accepted_is_delivered_before_the_end() {
     let mut floodway = Floodway::start(&quickstart(), folder.path(), &ports);
     floodway.ready(&ports);
     for n in 0..50 {
-        assert_eq!(
-            http(
-                &ports.otlp_http,
-                "POST",
-                "/v1/traces",
-                &trace(&format!("span-{n}-"))
-            )
-            .status,
-            200
-        );
+        assert_eq!(http(&ports.otlp_http, "POST", "/v1/traces", &trace(&format!("span-{n}-"))).status, 200);
     }
     floodway.signal("TERM");
     let (code, log) = floodway.end();
@@ -208,25 +160,17 @@ fn a_loss_at_the_deadline_is_told() {
     let ports = Ports::pick();
     let mut floodway = Floodway::start(&dead_end(folder.path(), &ports, "1s"), folder.path(), &ports);
     floodway.ready(&ports);
-    assert_eq!(
-        http(&ports.otlp_http, "POST", "/v1/traces", &trace("lost")).status,
-        200
-    );
+    assert_eq!(http(&ports.otlp_http, "POST", "/v1/traces", &trace("lost")).status, 200);
     let health = wait_for("the exporter to fail", || {
         let health = http(&ports.admin, "GET", "/health", "");
         health.body.contains("\"degraded\"").then_some(health)
     });
     assert_eq!(health.status, 200, "a dead destination is not cured by a restart");
     floodway.signal("INT");
-    wait_for("/ready to say no", || {
-        (http(&ports.admin, "GET", "/ready", "").status != 200).then_some(())
-    });
+    wait_for("/ready to say no", || (http(&ports.admin, "GET", "/ready", "").status != 200).then_some(()));
     let (code, log) = floodway.end();
     assert_eq!(code, Some(4), "{log}");
-    let last = log
-        .lines()
-        .rfind(|line| line.contains("given_up"))
-        .expect("a line about the loss");
+    let last = log.lines().rfind(|line| line.contains("given_up")).expect("a line about the loss");
     let json: serde_json::Value = serde_json::from_str(last).expect("JSON lines were asked for");
     assert_eq!(json["given_up"], 1, "{json}");
 }
@@ -237,14 +181,9 @@ fn a_second_signal_ends_at_once() {
     let ports = Ports::pick();
     let mut floodway = Floodway::start(&dead_end(folder.path(), &ports, "60s"), folder.path(), &ports);
     floodway.ready(&ports);
-    assert_eq!(
-        http(&ports.otlp_http, "POST", "/v1/traces", &trace("lost")).status,
-        200
-    );
+    assert_eq!(http(&ports.otlp_http, "POST", "/v1/traces", &trace("lost")).status, 200);
     floodway.signal("TERM");
-    wait_for("/ready to say no", || {
-        (http(&ports.admin, "GET", "/ready", "").status != 200).then_some(())
-    });
+    wait_for("/ready to say no", || (http(&ports.admin, "GET", "/ready", "").status != 200).then_some(()));
     let asked = Instant::now();
     floodway.signal("TERM");
     let (code, log) = floodway.end();
@@ -273,32 +212,18 @@ fn what_is_wrong_is_told_with_its_exit_code() {
         assert_eq!(stdout(&output), "");
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let good = bad.replace(
-        "endpont: 127.0.0.1:0",
-        &format!("endpoint: '{}'", taken.local_addr().unwrap()),
-    );
+    let good = bad.replace("endpont: 127.0.0.1:0", &format!("endpoint: '{}'", taken.local_addr().unwrap()));
     let output = run(&format!("{good}admin: {{ enabled: false }}\n"), "run");
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stderr(&output).contains("x.yaml:2:3: "), "{}", stderr(&output));
-    assert_eq!(
-        run(&good, "validate").status.code(),
-        Some(0),
-        "validate binds nothing"
-    );
+    assert_eq!(run(&good, "validate").status.code(), Some(0), "validate binds nothing");
     let output = support::run(folder.path(), &["run", "none.yaml"], b"");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("none.yaml"), "{}", stderr(&output));
-    let output = command(folder.path())
-        .env("FLOODWAY_LOG", "a=b=c")
-        .args(["validate", "x.yaml"])
-        .output()
-        .unwrap();
+    let output =
+        command(folder.path()).env("FLOODWAY_LOG", "a=b=c").args(["validate", "x.yaml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("FLOODWAY_LOG is `a=b=c`"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("FLOODWAY_LOG is `a=b=c`"), "{}", stderr(&output));
     assert_eq!(support::run(folder.path(), &["walk"], b"").status.code(), Some(2));
 }
 
@@ -321,11 +246,7 @@ fn every_pipeline_of_the_project_is_valid() {
         }
     }
     assert!(checked >= 3, "{checked}");
-    assert_eq!(
-        fs::read_dir(empty.path()).unwrap().count(),
-        0,
-        "validate creates nothing"
-    );
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "validate creates nothing");
 }
 
 #[test]
@@ -339,9 +260,7 @@ fn the_committed_schema_is_what_the_program_says() {
     );
     let json: serde_json::Value = serde_json::from_str(&schema).unwrap();
     assert!(
-        json["properties"]["receivers"]["patternProperties"]
-            .as_object()
-            .is_some_and(|map| map.len() >= 2)
+        json["properties"]["receivers"]["patternProperties"].as_object().is_some_and(|map| map.len() >= 2)
     );
 }
 
@@ -366,38 +285,17 @@ fn components_and_version() {
 #[test]
 fn redact_is_a_filter() {
     let folder = tempfile::tempdir().unwrap();
-    let input = [
-        b"a \xff\x00 ",
-        PEER.as_bytes(),
-        b"\r\nno newline at the end: ",
-        PEER.as_bytes(),
-    ]
-    .concat();
+    let input = [b"a \xff\x00 ", PEER.as_bytes(), b"\r\nno newline at the end: ", PEER.as_bytes()].concat();
     let output = support::run(folder.path(), &["redact", "--stats"], &input);
     assert_eq!(output.status.code(), Some(0));
-    let pseudonym = String::from_utf8_lossy(&output.stdout)
-        .rsplit(' ')
-        .next()
-        .unwrap()
-        .to_owned();
+    let pseudonym = String::from_utf8_lossy(&output.stdout).rsplit(' ').next().unwrap().to_owned();
     assert!(pseudonym.starts_with("peer_"), "{pseudonym}");
-    let expected = [
-        b"a \xff\x00 ",
-        pseudonym.as_bytes(),
-        b"\r\nno newline at the end: ",
-        pseudonym.as_bytes(),
-    ]
-    .concat();
+    let expected =
+        [b"a \xff\x00 ", pseudonym.as_bytes(), b"\r\nno newline at the end: ", pseudonym.as_bytes()].concat();
     assert_eq!(output.stdout, expected);
     let notes = stderr(&output);
-    assert!(
-        notes.starts_with("floodway: made a new key, ./floodway-data/redact.key"),
-        "{notes}"
-    );
-    assert!(
-        notes.contains("2 ids replaced") && !notes.contains(PEER),
-        "{notes}"
-    );
+    assert!(notes.starts_with("floodway: made a new key, ./floodway-data/redact.key"), "{notes}");
+    assert!(notes.contains("2 ids replaced") && !notes.contains(PEER), "{notes}");
     let again = support::run(folder.path(), &["redact"], PEER.as_bytes());
     assert_eq!((stdout(&again), stderr(&again)), (pseudonym, String::new()));
 }
@@ -410,11 +308,7 @@ fn redact_without_a_key_makes_none() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     let output = support::run(folder.path(), &["redact", "--key-file", "none"], b"x");
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        stderr(&output).contains("none") && output.stdout.is_empty(),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("none") && output.stdout.is_empty(), "{}", stderr(&output));
 }
 
 #[test]

@@ -68,16 +68,9 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) fn pick() -> Self {
-        let listeners: Vec<_> = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
+        let listeners: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let address = |n: usize| listeners[n].local_addr().unwrap().to_string();
-        Self {
-            otlp_grpc: address(0),
-            otlp_http: address(1),
-            logstash: address(2),
-            admin: address(3),
-        }
+        Self { otlp_grpc: address(0), otlp_http: address(1), logstash: address(2), admin: address(3) }
     }
 }
 
@@ -154,10 +147,7 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 
 /// Sends text as `nc` does.
 pub(crate) fn write(address: &str, text: &str) {
-    TcpStream::connect(address)
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
+    TcpStream::connect(address).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
 #[derive(Debug, Default)]
@@ -169,10 +159,7 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map_or("", |(_, value)| value)
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
@@ -187,28 +174,17 @@ pub(crate) fn http(address: &str, method: &str, path: &str, body: &str) -> Respo
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     let mut text = String::new();
-    if socket
-        .write_all(request.as_bytes())
-        .and_then(|()| socket.read_to_string(&mut text))
-        .is_err()
-    {
+    if socket.write_all(request.as_bytes()).and_then(|()| socket.read_to_string(&mut text)).is_err() {
         return Response::default();
     }
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return Response::default();
     };
     let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok())
-        .unwrap_or(0);
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Response {
-        status,
-        headers,
-        body: body.to_owned(),
-    }
+    Response { status, headers, body: body.to_owned() }
 }

@@ -109,13 +109,7 @@ async fn measure_scenario(
     let mut systems = config.systems_of(scenario);
     for round in 0..config.rounds {
         for &system in &systems {
-            let measurement = Bench {
-                config,
-                scenario,
-                payloads: &payloads,
-            }
-            .measure(system, round)
-            .await?;
+            let measurement = Bench { config, scenario, payloads: &payloads }.measure(system, round).await?;
             writeln!(progress, "{}", measurement.line())?;
             report.measurements.push(measurement);
         }
@@ -146,12 +140,7 @@ impl Bench<'_> {
     async fn measure(&self, system: System, round: usize) -> Result<Measurement> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let peers = Some(Arc::clone(&self.payloads.peers));
-        let sink = Sink::start(SinkConfig {
-            listen: any_port,
-            check_every: CHECK_EVERY,
-            peers,
-        })
-        .await?;
+        let sink = Sink::start(SinkConfig { listen: any_port, check_every: CHECK_EVERY, peers }).await?;
         let target = Target {
             programs: &self.config.programs,
             work_dir: &self.config.work_dir,
@@ -165,16 +154,13 @@ impl Bench<'_> {
             ..DriverConfig::new(sut.addr().to_string())
         };
         let driver = Driver::connect(driver_config, Arc::clone(self.payloads)).await?;
-        let warm = driver
-            .run(self.scenario.rate, Stop::After(self.config.warm_up))
-            .await;
+        let warm = driver.run(self.scenario.rate, Stop::After(self.config.warm_up)).await;
         self.settle(&sink, system, warm.accepted_records).await;
 
         let before = self.counters(&sut, &sink)?;
         let length = self.config.load.mul_f64(self.scenario.length);
         let drive = driver.run(self.scenario.rate, Stop::After(length)).await;
-        self.settle(&sink, system, before.received.records() + drive.accepted_records)
-            .await;
+        self.settle(&sink, system, before.received.records() + drive.accepted_records).await;
         let after = self.counters(&sut, &sink)?;
         let peak_rss = sut.peak_rss_bytes()?;
         sut.stop().await?;
@@ -182,11 +168,7 @@ impl Bench<'_> {
     }
 
     async fn settle(&self, sink: &Sink, system: System, records: u64) {
-        let (records, quiet) = if system.samples() {
-            (u64::MAX, QUIET_SAMPLED)
-        } else {
-            (records, QUIET)
-        };
+        let (records, quiet) = if system.samples() { (u64::MAX, QUIET_SAMPLED) } else { (records, QUIET) };
         sink.settled(records, quiet).await;
     }
 
@@ -243,21 +225,11 @@ impl Bench<'_> {
 /// Moves all threads of this process to the first core.
 fn pin_self() -> Result<()> {
     let pid = std::process::id().to_string();
-    let status = Command::new("taskset")
-        .args(["-a", "-c", "-p", "0", &pid])
-        .output();
-    let done = status
-        .map_err(|source| Error::Start {
-            program: "taskset".into(),
-            source,
-        })?
-        .status
-        .success();
+    let status = Command::new("taskset").args(["-a", "-c", "-p", "0", &pid]).output();
+    let done = status.map_err(|source| Error::Start { program: "taskset".into(), source })?.status.success();
     if done {
         Ok(())
     } else {
-        Err(Error::Setting(
-            "taskset could not pin this process; leave out --pin".into(),
-        ))
+        Err(Error::Setting("taskset could not pin this process; leave out --pin".into()))
     }
 }

@@ -95,26 +95,16 @@ impl Measurement {
             None => {}
         }
         if self.failed_requests > 0 {
-            let reasons: Vec<_> = self
-                .errors
-                .iter()
-                .map(|(reason, count)| format!("{count} x {reason}"))
-                .collect();
-            faults.push(format!(
-                "{} requests failed: {}",
-                self.failed_requests,
-                reasons.join(", ")
-            ));
+            let reasons: Vec<_> =
+                self.errors.iter().map(|(reason, count)| format!("{count} x {reason}")).collect();
+            faults.push(format!("{} requests failed: {}", self.failed_requests, reasons.join(", ")));
         }
         if self.rejected_records > 0 {
             faults.push(format!("{} records rejected", self.rejected_records));
         }
         if self.malformed_requests > 0 {
             let reason = self.last_error.as_deref().unwrap_or_default();
-            faults.push(format!(
-                "{} unreadable requests came out: {reason}",
-                self.malformed_requests
-            ));
+            faults.push(format!("{} unreadable requests came out: {reason}", self.malformed_requests));
         }
         if self.system.redacts() && self.leaks > 0 {
             let first = self.first_leak.as_deref().unwrap_or_default();
@@ -140,11 +130,8 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (&min, &max) = (values.first()?, values.last()?);
         let half = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[half]
-        } else {
-            f64::midpoint(values[half - 1], values[half])
-        };
+        let median =
+            if values.len() % 2 == 1 { values[half] } else { f64::midpoint(values[half - 1], values[half]) };
         Some(Self { median, min, max })
     }
 }
@@ -166,13 +153,7 @@ pub struct Goal {
 
 impl Goal {
     fn new(name: String, unit: &'static str, value: Spread, limit: Option<f64>) -> Self {
-        Self {
-            name,
-            unit,
-            value,
-            limit,
-            reached: limit.map(|limit| value.median <= limit),
-        }
+        Self { name, unit, value, limit, reached: limit.map(|limit| value.median <= limit) }
     }
 }
 
@@ -247,9 +228,7 @@ impl Report {
     }
 
     fn of(&self, scenario: &str, system: System) -> impl Iterator<Item = &Measurement> {
-        self.measurements
-            .iter()
-            .filter(move |m| m.scenario == scenario && m.system == system)
+        self.measurements.iter().filter(move |m| m.scenario == scenario && m.system == system)
     }
 
     fn ratios(&self, scenario: &str, limits: bool) -> Vec<Goal> {
@@ -272,16 +251,9 @@ impl Report {
             let all: Vec<_> = self.of(scenario.name, system).collect();
             let spread = Spread::of(all.iter().map(|m| m.peak_rss_mib).collect())?;
             let limit = (system == System::FloodwayRedact).then_some(RSS_LIMIT_MIB);
-            let name = format!(
-                "{}: peak RSS of {} at {rate:.0} records/s",
-                scenario.name,
-                system.name()
-            );
+            let name = format!("{}: peak RSS of {} at {rate:.0} records/s", scenario.name, system.name());
             let mut goal = Goal::new(name, "MiB", spread, limit);
-            let slowest = all
-                .iter()
-                .map(|m| m.records_per_second)
-                .fold(f64::INFINITY, f64::min);
+            let slowest = all.iter().map(|m| m.records_per_second).fold(f64::INFINITY, f64::min);
             if slowest < rate * RATE_TOLERANCE {
                 let _ = write!(goal.name, " (reached only {slowest:.0}/s)");
                 goal.reached = goal.reached.map(|_| false);
@@ -300,16 +272,7 @@ impl Report {
             .collect();
         let goal = |name: &str, unit, count: u64| {
             let count = count as f64;
-            Goal::new(
-                name.into(),
-                unit,
-                Spread {
-                    median: count,
-                    min: count,
-                    max: count,
-                },
-                Some(0.0),
-            )
+            Goal::new(name.into(), unit, Spread { median: count, min: count, max: count }, Some(0.0))
         };
         if ours.is_empty() {
             return vec![];
@@ -318,32 +281,16 @@ impl Report {
         let leaks = ours.iter().filter(|m| m.system.redacts()).map(|m| m.leaks).sum();
         let malformed = ours.iter().map(|m| m.malformed_requests).sum();
         vec![
-            goal(
-                "floodway: accepted records that did not come out once",
-                "records",
-                lost,
-            ),
-            goal(
-                "floodway: peers that came through redaction, in the requests searched",
-                "peers",
-                leaks,
-            ),
-            goal(
-                "floodway: requests that came out unreadable",
-                "requests",
-                malformed,
-            ),
+            goal("floodway: accepted records that did not come out once", "records", lost),
+            goal("floodway: peers that came through redaction, in the requests searched", "peers", leaks),
+            goal("floodway: requests that came out unreadable", "requests", malformed),
         ]
     }
 
     /// The report for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        let pinned = if self.pinned {
-            ", program and harness pinned to one core each"
-        } else {
-            ""
-        };
+        let pinned = if self.pinned { ", program and harness pinned to one core each" } else { "" };
         let _ = writeln!(text, "\nMachine: {}{pinned}", self.machine);
         let _ = writeln!(
             text,
@@ -414,11 +361,7 @@ impl Report {
             let line = format!("  {:85} {value:32} {verdict}", goal.name);
             let _ = writeln!(text, "{}", line.trim_end());
         }
-        let doubtful: Vec<_> = self
-            .measurements
-            .iter()
-            .filter(|m| !m.faults().is_empty())
-            .collect();
+        let doubtful: Vec<_> = self.measurements.iter().filter(|m| !m.faults().is_empty()).collect();
         if !doubtful.is_empty() {
             let _ = writeln!(text, "\nTo be looked at:");
         }
@@ -450,11 +393,7 @@ mod tests {
             connections: 1,
             in_flight: 1,
             pin: false,
-            programs: super::super::Programs {
-                floodway: "f".into(),
-                pipelines: "p".into(),
-                otelcol: None,
-            },
+            programs: super::super::Programs { floodway: "f".into(), pipelines: "p".into(), otelcol: None },
             work_dir: "w".into(),
         }
     }
@@ -486,10 +425,7 @@ mod tests {
     }
 
     fn report(measurements: Vec<Measurement>) -> Report {
-        let mut report = Report {
-            measurements,
-            ..Report::new(&config())
-        };
+        let mut report = Report { measurements, ..Report::new(&config()) };
         report.conclude();
         report
     }
@@ -540,35 +476,20 @@ mod tests {
             ..measured("traces", System::FloodwayRedact, 1, 1.0)
         };
         // A forwarding system lets peers through as it should, and a sampling one drops records.
-        let forward = Measurement {
-            leaks: 9,
-            ..measured("traces", System::FloodwayForward, 1, 1.0)
-        };
-        let sample = Measurement {
-            received_records: 100,
-            ..measured("traces", System::FloodwayRedactSample, 1, 1.0)
-        };
+        let forward = Measurement { leaks: 9, ..measured("traces", System::FloodwayForward, 1, 1.0) };
+        let sample =
+            Measurement { received_records: 100, ..measured("traces", System::FloodwayRedactSample, 1, 1.0) };
         let report = report(vec![lossy, forward, sample]);
         assert_eq!(goal(&report, "did not come out").value.median, 10.0);
         assert_eq!(goal(&report, "came through").value.median, 2.0);
         let text = report.to_text();
-        assert!(
-            text.contains("10 records lost") && text.contains("first 12D3KooWx"),
-            "{text}"
-        );
+        assert!(text.contains("10 records lost") && text.contains("first 12D3KooWx"), "{text}");
         assert_eq!(text.matches(" round 1 ").count(), 1, "{text}");
     }
 
     #[test]
     fn the_median_of_two_lies_between() {
-        assert_eq!(
-            Spread::of(vec![3.0, 1.0]),
-            Some(Spread {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            })
-        );
+        assert_eq!(Spread::of(vec![3.0, 1.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(Spread::of(vec![]), None);
     }
 }

@@ -101,16 +101,10 @@ pub(super) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
         return Ok(SCENARIOS.iter().filter(|scenario| scenario.by_default).collect());
     }
     let find = |name: &String| {
-        SCENARIOS
-            .iter()
-            .find(|scenario| scenario.name == name)
-            .ok_or_else(|| {
-                let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-                Error::Setting(format!(
-                    "there is no scenario {name:?}; there are {}",
-                    known.join(", ")
-                ))
-            })
+        SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or_else(|| {
+            let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+            Error::Setting(format!("there is no scenario {name:?}; there are {}", known.join(", ")))
+        })
     };
     names.iter().map(find).collect()
 }
@@ -124,9 +118,6 @@ mod tests {
         assert_eq!(chosen(&["small".into()]).unwrap()[0].records_per_request, 10);
         assert_eq!(chosen(&[]).unwrap().len(), 3);
         let error = chosen(&["smal".into()]).unwrap_err().to_string();
-        assert!(
-            error.contains("\"smal\"") && error.contains("traces, logs"),
-            "{error}"
-        );
+        assert!(error.contains("\"smal\"") && error.contains("traces, logs"), "{error}");
     }
 }

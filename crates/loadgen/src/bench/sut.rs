@@ -81,10 +81,7 @@ impl System {
 
     /// Whether it promises that no peer comes through.
     pub fn redacts(self) -> bool {
-        !matches!(
-            self,
-            System::FloodwayForward | System::CollectorForward | System::Nothing
-        )
+        !matches!(self, System::FloodwayForward | System::CollectorForward | System::Nothing)
     }
 
     /// Whether it is the OpenTelemetry Collector.
@@ -124,16 +121,10 @@ impl Programs {
                     let hint = "give --otelcol, or choose --systems without the collector";
                     (self.otelcol.clone().unwrap_or_else(|| "otelcol".into()), hint)
                 }
-                _ => (
-                    self.floodway.clone(),
-                    "build it: cargo build --release -p floodway",
-                ),
+                _ => (self.floodway.clone(), "build it: cargo build --release -p floodway"),
             };
             if !program.is_file() {
-                return Err(Error::Missing {
-                    what: program.display().to_string(),
-                    hint: hint.into(),
-                });
+                return Err(Error::Missing { what: program.display().to_string(), hint: hint.into() });
             }
         }
         Ok(())
@@ -166,32 +157,16 @@ impl Sut {
     pub(super) async fn start(system: System, target: Target<'_>) -> Result<Self> {
         let log = target.work_dir.join(format!("{}.log", system.name()));
         if system == System::Nothing {
-            return Ok(Self {
-                system,
-                addr: target.sink,
-                log,
-                child: None,
-            });
+            return Ok(Self { system, addr: target.sink, log, child: None });
         }
         let addr = free_address()?;
         let mut command = command(system, &target, addr)?;
         let output = File::create(&log).map_err(Error::file(&log))?;
         let errors = output.try_clone().map_err(Error::file(&log))?;
-        command
-            .current_dir(target.work_dir)
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors);
+        command.current_dir(target.work_dir).stdin(Stdio::null()).stdout(output).stderr(errors);
         let program = PathBuf::from(command.get_program());
-        let child = command
-            .spawn()
-            .map_err(|source| Error::Start { program, source })?;
-        let mut sut = Self {
-            system,
-            addr,
-            log,
-            child: Some(child),
-        };
+        let child = command.spawn().map_err(|source| Error::Start { program, source })?;
+        let mut sut = Self { system, addr, log, child: Some(child) };
         sut.wait_until_listening().await?;
         Ok(sut)
     }
@@ -203,16 +178,12 @@ impl Sut {
 
     /// CPU seconds it has used so far.
     pub(super) fn cpu_seconds(&self) -> Result<f64> {
-        self.child
-            .as_ref()
-            .map_or(Ok(0.0), |child| procfs::cpu_seconds(child.id()))
+        self.child.as_ref().map_or(Ok(0.0), |child| procfs::cpu_seconds(child.id()))
     }
 
     /// The most memory it has had.
     pub(super) fn peak_rss_bytes(&self) -> Result<u64> {
-        self.child
-            .as_ref()
-            .map_or(Ok(0), |child| procfs::peak_rss_bytes(child.id()))
+        self.child.as_ref().map_or(Ok(0), |child| procfs::peak_rss_bytes(child.id()))
     }
 
     /// Ends it; an error if it had ended by itself before.
@@ -238,10 +209,7 @@ impl Sut {
     async fn wait_until_listening(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(self.addr).await.is_err() {
-            let ended = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().ok().flatten());
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             if let Some(status) = ended {
                 return Err(self.not_ready(format!("ended at once with {status}")));
             }
@@ -257,12 +225,7 @@ impl Sut {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
-        Error::NotReady {
-            system: self.system.name(),
-            what,
-            log: self.log.clone(),
-            tail,
-        }
+        Error::NotReady { system: self.system.name(), what, log: self.log.clone(), tail }
     }
 }
 
@@ -290,15 +253,10 @@ fn kill(child: &mut Child) {
 fn command(system: System, target: &Target<'_>, addr: SocketAddr) -> Result<Command> {
     if let Some(template) = system.collector_config() {
         let file = target.work_dir.join(format!("{}.yaml", system.name()));
-        let config = template
-            .replace("${LISTEN}", &addr.to_string())
-            .replace("${TARGET}", &target.sink.to_string());
+        let config =
+            template.replace("${LISTEN}", &addr.to_string()).replace("${TARGET}", &target.sink.to_string());
         fs::write(&file, config).map_err(Error::file(&file))?;
-        let program = target
-            .programs
-            .otelcol
-            .clone()
-            .unwrap_or_else(|| "otelcol".into());
+        let program = target.programs.otelcol.clone().unwrap_or_else(|| "otelcol".into());
         let mut command = pinned(&program, target.pin);
         command.arg("--config").arg(absolute(&file)?);
         return Ok(command);
@@ -310,15 +268,9 @@ fn command(system: System, target: &Target<'_>, addr: SocketAddr) -> Result<Comm
     };
     let key = absolute(target.work_dir)?.join("redact.key");
     let mut command = pinned(&absolute(&target.programs.floodway)?, target.pin);
-    command
-        .arg("run")
-        .arg(absolute(&target.programs.pipeline(pipeline))?);
-    command
-        .env("LISTEN", addr.to_string())
-        .env("TARGET", target.sink.to_string());
-    command
-        .env("ADMIN", free_address()?.to_string())
-        .env("REDACT_KEY", key);
+    command.arg("run").arg(absolute(&target.programs.pipeline(pipeline))?);
+    command.env("LISTEN", addr.to_string()).env("TARGET", target.sink.to_string());
+    command.env("ADMIN", free_address()?.to_string()).env("REDACT_KEY", key);
     Ok(command)
 }
 
@@ -341,9 +293,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn free_address() -> Result<SocketAddr> {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
     let listening = |source| Error::Listen { addr, source };
-    TcpListener::bind(addr)
-        .and_then(|listener| listener.local_addr())
-        .map_err(listening)
+    TcpListener::bind(addr).and_then(|listener| listener.local_addr()).map_err(listening)
 }
 
 #[cfg(test)]
@@ -351,11 +301,7 @@ mod tests {
     use super::*;
 
     fn programs(floodway: &str) -> Programs {
-        Programs {
-            floodway: floodway.into(),
-            pipelines: "/tmp".into(),
-            otelcol: None,
-        }
+        Programs { floodway: floodway.into(), pipelines: "/tmp".into(), otelcol: None }
     }
 
     #[test]
@@ -369,30 +315,17 @@ mod tests {
     fn a_missing_program_is_found_before_the_run() {
         let programs = programs("/nonexistent/floodway");
         assert!(programs.check(&[System::Nothing]).is_ok());
-        let error = programs
-            .check(&[System::FloodwayForward])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/nonexistent/floodway") && error.contains("cargo build"),
-            "{error}"
-        );
-        let error = programs
-            .check(&[System::CollectorRedact])
-            .unwrap_err()
-            .to_string();
+        let error = programs.check(&[System::FloodwayForward]).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/floodway") && error.contains("cargo build"), "{error}");
+        let error = programs.check(&[System::CollectorRedact]).unwrap_err().to_string();
         assert!(error.contains("--otelcol"), "{error}");
     }
 
     #[test]
     fn collector_configurations_hold_both_addresses() {
         for template in System::ALL.into_iter().filter_map(System::collector_config) {
-            let uses = |name: &str| {
-                template
-                    .lines()
-                    .filter(|l| !l.starts_with('#') && l.contains(name))
-                    .count()
-            };
+            let uses =
+                |name: &str| template.lines().filter(|l| !l.starts_with('#') && l.contains(name)).count();
             assert_eq!((uses("${LISTEN}"), uses("${TARGET}")), (1, 1));
         }
     }
@@ -405,26 +338,10 @@ mod tests {
         fs::write(&program, "#!/bin/sh\necho no such key: ack >&2\nexit 3\n").unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let programs = Programs {
-            floodway: program,
-            pipelines: work_dir.path().into(),
-            otelcol: None,
-        };
+        let programs = Programs { floodway: program, pipelines: work_dir.path().into(), otelcol: None };
         let sink = SocketAddr::from(([127, 0, 0, 1], 9));
-        let target = Target {
-            programs: &programs,
-            work_dir: work_dir.path(),
-            sink,
-            pin: false,
-        };
-        let error = Sut::start(System::FloodwayForward, target)
-            .await
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("exit status: 3") && error.contains("no such key: ack"),
-            "{error}"
-        );
+        let target = Target { programs: &programs, work_dir: work_dir.path(), sink, pin: false };
+        let error = Sut::start(System::FloodwayForward, target).await.err().unwrap().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("no such key: ack"), "{error}");
     }
 }

@@ -61,19 +61,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.only.iter().any(|name| name == "list") {
         for scenario in SCENARIOS {
             let systems: Vec<_> = scenario.systems.iter().map(|system| system.name()).collect();
-            super::output(&format!(
-                "{:8} {} ({})",
-                scenario.name,
-                scenario.about,
-                systems.join(", ")
-            ))?;
+            super::output(&format!("{:8} {} ({})", scenario.name, scenario.about, systems.join(", ")))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let json = args
-        .json
-        .clone()
-        .unwrap_or_else(|| args.work_dir.join("report.json"));
+    let json = args.json.clone().unwrap_or_else(|| args.work_dir.join("report.json"));
     let check = args.check;
     let config = config(args)?;
     let report = loadgen::bench::run(&config, &mut std::io::stderr()).await?;
@@ -99,11 +91,7 @@ fn config(args: Args) -> anyhow::Result<BenchConfig> {
         connections: args.connections,
         in_flight: args.in_flight,
         pin: args.pin,
-        programs: Programs {
-            floodway: args.floodway,
-            pipelines: args.pipelines,
-            otelcol,
-        },
+        programs: Programs { floodway: args.floodway, pipelines: args.pipelines, otelcol },
         work_dir: args.work_dir,
     })
 }

@@ -29,8 +29,5 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// A signal that there are payloads for.
 fn signal(text: &str) -> Result<Signal, String> {
     let payloads = [Signal::Traces, Signal::Logs];
-    payloads
-        .into_iter()
-        .find(|signal| signal.name() == text)
-        .ok_or_else(|| "traces or logs".into())
+    payloads.into_iter().find(|signal| signal.name() == text).ok_or_else(|| "traces or logs".into())
 }

@@ -31,11 +31,7 @@ pub(crate) struct Args {
 /// Receives until it is told to stop, and prints the counts as JSON. The exit code is 1 if a peer was found.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let peers = Arc::new(PeerBook::new(args.seed, PayloadSpec::default().peers));
-    let config = SinkConfig {
-        listen: args.listen,
-        check_every: args.check_every,
-        peers: Some(peers),
-    };
+    let config = SinkConfig { listen: args.listen, check_every: args.check_every, peers: Some(peers) };
     let sink = Sink::start(config).await?;
     super::progress(&format!("listening on {}", sink.addr()));
     tokio::select! {

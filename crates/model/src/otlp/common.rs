@@ -1,10 +1,6 @@
 //! Generated from `proto/opentelemetry/proto/common/v1/common.proto` by `tests/generated.rs`; do not edit.
 
-#![allow(
-    clippy::wildcard_imports,
-    unused_imports,
-    reason = "generated: not every file needs every import"
-)]
+#![allow(clippy::wildcard_imports, unused_imports, reason = "generated: not every file needs every import")]
 
 use super::*;
 use crate::descriptor::{self, FieldDescriptor, Kind, MessageDescriptor};

@@ -1,10 +1,6 @@
 //! Generated from `proto/opentelemetry/proto/logs/v1/logs.proto` by `tests/generated.rs`; do not edit.
 
-#![allow(
-    clippy::wildcard_imports,
-    unused_imports,
-    reason = "generated: not every file needs every import"
-)]
+#![allow(clippy::wildcard_imports, unused_imports, reason = "generated: not every file needs every import")]
 
 use super::*;
 use crate::descriptor::{self, FieldDescriptor, Kind, MessageDescriptor};
@@ -46,10 +42,7 @@ pub static SEVERITY_NUMBER: descriptor::EnumDescriptor = descriptor::EnumDescrip
 /// The table of `LogRecordFlags`.
 pub static LOG_RECORD_FLAGS: descriptor::EnumDescriptor = descriptor::EnumDescriptor {
     name: "LogRecordFlags",
-    values: &[
-        (0, "LOG_RECORD_FLAGS_DO_NOT_USE"),
-        (255, "LOG_RECORD_FLAGS_TRACE_FLAGS_MASK"),
-    ],
+    values: &[(0, "LOG_RECORD_FLAGS_DO_NOT_USE"), (255, "LOG_RECORD_FLAGS_TRACE_FLAGS_MASK")],
 };
 
 static LOGS_DATA_FIELDS: &[FieldDescriptor] = &[FieldDescriptor {

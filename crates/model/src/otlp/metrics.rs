@@ -1,10 +1,6 @@
 //! Generated from `proto/opentelemetry/proto/metrics/v1/metrics.proto` by `tests/generated.rs`; do not edit.
 
-#![allow(
-    clippy::wildcard_imports,
-    unused_imports,
-    reason = "generated: not every file needs every import"
-)]
+#![allow(clippy::wildcard_imports, unused_imports, reason = "generated: not every file needs every import")]
 
 use super::*;
 use crate::descriptor::{self, FieldDescriptor, Kind, MessageDescriptor};
@@ -24,10 +20,7 @@ pub static AGGREGATION_TEMPORALITY: descriptor::EnumDescriptor = descriptor::Enu
 /// The table of `DataPointFlags`.
 pub static DATA_POINT_FLAGS: descriptor::EnumDescriptor = descriptor::EnumDescriptor {
     name: "DataPointFlags",
-    values: &[
-        (0, "DATA_POINT_FLAGS_DO_NOT_USE"),
-        (1, "DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK"),
-    ],
+    values: &[(0, "DATA_POINT_FLAGS_DO_NOT_USE"), (1, "DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK")],
 };
 
 static METRICS_DATA_FIELDS: &[FieldDescriptor] = &[FieldDescriptor {
@@ -1186,10 +1179,7 @@ impl<'a> ExponentialHistogramDataPoint<'a> {
 
     /// Field 6, `scale`.
     pub fn scale(&self) -> i32 {
-        self.0
-            .scalar(6)
-            .map(|b| Zigzag::<i32>::from_bits(b).0)
-            .unwrap_or_default()
+        self.0.scalar(6).map(|b| Zigzag::<i32>::from_bits(b).0).unwrap_or_default()
     }
 
     /// Field 7, `zero_count`.
@@ -1286,10 +1276,7 @@ impl<'a> ExponentialHistogramDataPointBuckets<'a> {
 
     /// Field 1, `offset`.
     pub fn offset(&self) -> i32 {
-        self.0
-            .scalar(1)
-            .map(|b| Zigzag::<i32>::from_bits(b).0)
-            .unwrap_or_default()
+        self.0.scalar(1).map(|b| Zigzag::<i32>::from_bits(b).0).unwrap_or_default()
     }
 
     /// Field 2, `bucket_counts`.

@@ -1,10 +1,6 @@
 //! Generated from `proto/opentelemetry/proto/trace/v1/trace.proto` by `tests/generated.rs`; do not edit.
 
-#![allow(
-    clippy::wildcard_imports,
-    unused_imports,
-    reason = "generated: not every file needs every import"
-)]
+#![allow(clippy::wildcard_imports, unused_imports, reason = "generated: not every file needs every import")]
 
 use super::*;
 use crate::descriptor::{self, FieldDescriptor, Kind, MessageDescriptor};
@@ -702,11 +698,7 @@ impl<'a> SpanLink<'a> {
 /// The table of `Status.StatusCode`.
 pub static STATUS_STATUS_CODE: descriptor::EnumDescriptor = descriptor::EnumDescriptor {
     name: "Status.StatusCode",
-    values: &[
-        (0, "STATUS_CODE_UNSET"),
-        (1, "STATUS_CODE_OK"),
-        (2, "STATUS_CODE_ERROR"),
-    ],
+    values: &[(0, "STATUS_CODE_UNSET"), (1, "STATUS_CODE_OK"), (2, "STATUS_CODE_ERROR")],
 };
 
 static STATUS_FIELDS: &[FieldDescriptor] = &[

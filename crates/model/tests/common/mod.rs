@@ -1,11 +1,6 @@
 //! Random OTLP requests on the wire, any field of any message, made from the descriptor tables without the crate's writer.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared by tests, each of which uses its part"
-)]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by tests, each of which uses its part")]
 
 use model::descriptor::{FieldDescriptor, Kind, MessageDescriptor};
 use model::wire::Wire;
@@ -36,9 +31,7 @@ impl Random {
 
     pub fn text(&mut self, max: usize) -> String {
         let len = self.below(max + 1);
-        (0..len)
-            .map(|_| ['a', 'Z', '0', ' ', '/', 'ß', '漢', '🦀'][self.below(8)])
-            .collect()
+        (0..len).map(|_| ['a', 'Z', '0', ' ', '/', 'ß', '漢', '🦀'][self.below(8)]).collect()
     }
 }
 
@@ -76,13 +69,7 @@ pub fn message(descriptor: &MessageDescriptor, random: &mut Random, tricks: Tric
     }
     if tricks.unknown && random.chance(20) {
         let mut out = Vec::new();
-        tag(
-            &mut out,
-            20 + random.below(2000) as u32,
-            Wire::Len,
-            random,
-            tricks,
-        );
+        tag(&mut out, 20 + random.below(2000) as u32, Wire::Len, random, tricks);
         let body = random.text(8);
         length(&mut out, body.len(), random, tricks);
         out.extend(body.as_bytes());

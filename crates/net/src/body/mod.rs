@@ -54,9 +54,7 @@ pub struct Full {
 
 impl Default for Full {
     fn default() -> Self {
-        Self {
-            retry_after: Duration::from_secs(1),
-        }
+        Self { retry_after: Duration::from_secs(1) }
     }
 }
 
@@ -96,18 +94,12 @@ impl Body {
     /// The bytes, then trailers: what a gRPC response is made of.
     #[must_use]
     pub const fn with_trailers(data: Bytes, trailers: HeaderMap) -> Self {
-        Self(Inner::Unary {
-            data: Some(data),
-            trailers: Some(trailers),
-        })
+        Self(Inner::Unary { data: Some(data), trailers: Some(trailers) })
     }
 
     /// Nothing, and no `content-length` either: gRPC's Trailers-Only.
     pub(crate) const fn trailers_only() -> Self {
-        Self(Inner::Unary {
-            data: None,
-            trailers: None,
-        })
+        Self(Inner::Unary { data: None, trailers: None })
     }
 
     /// Any other body, such as a long-lived stream of lines.

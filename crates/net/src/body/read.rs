@@ -112,10 +112,7 @@ impl BodyError {
 impl From<InflateError> for BodyError {
     fn from(error: InflateError) -> Self {
         match error {
-            InflateError::TooLarge { limit } => Self::TooLarge {
-                what: "inflated size",
-                limit,
-            },
+            InflateError::TooLarge { limit } => Self::TooLarge { what: "inflated size", limit },
             InflateError::Full(full) => Self::Full(full),
             bad => Self::BadEncoding(bad.to_string()),
         }
@@ -147,12 +144,7 @@ where
     );
     // A client that waits for "100 Continue" has not sent its body: asking for it only to refuse it is rude.
     if refused && parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT) {
-        discard(
-            &mut body,
-            limits.max_wire_bytes,
-            DISCARD_TIME.min(limits.total_timeout),
-        )
-        .await;
+        discard(&mut body, limits.max_wire_bytes, DISCARD_TIME.min(limits.total_timeout)).await;
     }
     result
 }
@@ -191,9 +183,7 @@ fn content_encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
     };
     match (Encoding::parse(value.as_bytes()), values.next()) {
         (Some(encoding), None) => Ok(encoding),
-        _ => Err(BodyError::UnsupportedEncoding(
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )),
+        _ => Err(BodyError::UnsupportedEncoding(String::from_utf8_lossy(value.as_bytes()).into_owned())),
     }
 }
 
@@ -209,10 +199,7 @@ where
     B::Error: Into<BoxError>,
     A: Admission,
 {
-    let too_large = || BodyError::TooLarge {
-        what: "request body",
-        limit: max,
-    };
+    let too_large = || BodyError::TooLarge { what: "request body", limit: max };
     let hint = body.size_hint();
     if usize::try_from(hint.lower()).is_ok_and(|n| n > max) {
         return Err(too_large());
@@ -266,11 +253,7 @@ fn grow_to(wanted: usize, admitted: &mut usize, admit: &mut impl Admission) -> R
 
 /// See [`COPY_BELOW`].
 pub(crate) fn own_if_small(data: Bytes) -> Bytes {
-    if data.len() < COPY_BELOW {
-        Bytes::copy_from_slice(&data)
-    } else {
-        data
-    }
+    if data.len() < COPY_BELOW { Bytes::copy_from_slice(&data) } else { data }
 }
 
 /// Reads and throws away the rest of a body: at most `max_bytes`, for at most `time`.
@@ -311,13 +294,7 @@ where
         let now = Instant::now();
         let end = now + limits.total_timeout;
         let sleep = Box::pin(sleep_until(end.min(now + limits.idle_timeout)));
-        Self {
-            body,
-            sleep,
-            idle: limits.idle_timeout,
-            end,
-            progress: false,
-        }
+        Self { body, sleep, idle: limits.idle_timeout, end, progress: false }
     }
 
     /// The next frame; `None` at the end.
@@ -332,14 +309,10 @@ where
                 ready!(this.sleep.as_mut().poll(cx));
                 let now = Instant::now();
                 if now >= this.end {
-                    return Poll::Ready(Err(BodyError::Timeout {
-                        waited: "the total time passed",
-                    }));
+                    return Poll::Ready(Err(BodyError::Timeout { waited: "the total time passed" }));
                 }
                 if !std::mem::take(&mut this.progress) {
-                    return Poll::Ready(Err(BodyError::Timeout {
-                        waited: "the idle time passed",
-                    }));
+                    return Poll::Ready(Err(BodyError::Timeout { waited: "the idle time passed" }));
                 }
                 this.sleep.as_mut().reset(this.end.min(now + this.idle));
             }

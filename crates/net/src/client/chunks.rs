@@ -38,13 +38,7 @@ impl Chunks {
 
     fn build(prefix: [u8; PREFIX_LEN], prefix_at: usize, pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(Bytes::len).sum();
-        let mut chunks = Self {
-            prefix,
-            prefix_at,
-            pieces,
-            at: 0,
-            left,
-        };
+        let mut chunks = Self { prefix, prefix_at, pieces, at: 0, left };
         chunks.skip_empty();
         chunks
     }
@@ -80,11 +74,9 @@ impl Buf for Chunks {
         let prefix = &self.prefix[self.prefix_at..];
         let pieces = self.pieces[self.at..].iter().map(|piece| &piece[..]);
         let mut n = 0;
-        for (slice, part) in slices.iter_mut().zip(
-            std::iter::once(prefix)
-                .chain(pieces)
-                .filter(|part| !part.is_empty()),
-        ) {
+        for (slice, part) in
+            slices.iter_mut().zip(std::iter::once(prefix).chain(pieces).filter(|part| !part.is_empty()))
+        {
             *slice = IoSlice::new(part);
             n += 1;
         }

@@ -42,11 +42,7 @@ struct State<T> {
 
 /// Splits `io` into the stream for h2 and the flusher for its task.
 pub(crate) fn coalesce<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> (Coalesce<T>, Flusher<T>) {
-    let state = Arc::new(Mutex::new(State {
-        io,
-        buffer: Vec::with_capacity(BUFFER),
-        written: 0,
-    }));
+    let state = Arc::new(Mutex::new(State { io, buffer: Vec::with_capacity(BUFFER), written: 0 }));
     (Coalesce(Arc::clone(&state)), Flusher(state))
 }
 

@@ -50,32 +50,23 @@ impl Target {
         tls: Option<&ClientTls>,
         default_port: Option<u16>,
     ) -> Result<Self, TargetError> {
-        let fail = |reason: String| TargetError {
-            endpoint: endpoint.to_owned(),
-            reason,
-        };
+        let fail = |reason: String| TargetError { endpoint: endpoint.to_owned(), reason };
         let trimmed = endpoint.trim();
         let (https, rest) = match trimmed.split_once("://") {
             None => (tls.is_some_and(|tls| !tls.insecure), trimmed),
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
             Some((other, _)) => {
-                return Err(fail(format!(
-                    "scheme {other:?} is not supported; use http:// or https://"
-                )));
+                return Err(fail(format!("scheme {other:?} is not supported; use http:// or https://")));
             }
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
-            return Err(fail(
-                "credentials do not belong in an endpoint; set a header".to_owned(),
-            ));
+            return Err(fail("credentials do not belong in an endpoint; set a header".to_owned()));
         }
-        let authority: Authority = authority.parse().map_err(|e| {
-            fail(format!(
-                "{e}; write host:port, http://host:port or https://host:port"
-            ))
-        })?;
+        let authority: Authority = authority
+            .parse()
+            .map_err(|e| fail(format!("{e}; write host:port, http://host:port or https://host:port")))?;
         let well_known = if https { 443 } else { 80 };
         // `Authority::port` takes a port that is out of range for none at all.
         let written = authority.as_str().len() > authority.host().len();
@@ -85,19 +76,12 @@ impl Target {
             None => default_port.unwrap_or(well_known),
         };
         let authority = if !written && port != well_known {
-            format!("{authority}:{port}")
-                .parse()
-                .map_err(|e| fail(format!("{e}")))?
+            format!("{authority}:{port}").parse().map_err(|e| fail(format!("{e}")))?
         } else {
             authority
         };
         let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
-        Ok(Self {
-            scheme,
-            authority,
-            port,
-            path: path.trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { scheme, authority, port, path: path.trim_end_matches('/').to_owned() })
     }
 
     /// True with TLS.
@@ -132,10 +116,7 @@ impl Target {
 
     /// The host, without the brackets of an IPv6 address.
     fn host(&self) -> &str {
-        self.authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
     }
 }
 
@@ -208,10 +189,7 @@ impl Connector {
         let tls = if target.is_tls() {
             let default = ClientTls::default();
             let tls = tls.unwrap_or(&default);
-            let name = tls
-                .server_name_override
-                .as_deref()
-                .unwrap_or_else(|| target.host());
+            let name = tls.server_name_override.as_deref().unwrap_or_else(|| target.host());
             let name = ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Refused {
                 what: "server name",
                 source: rustls::Error::General(format!("{name:?} is neither a host name nor an IP address")),
@@ -220,11 +198,7 @@ impl Connector {
         } else {
             None
         };
-        Ok(Self {
-            target: Arc::new(target),
-            tls,
-            timeout,
-        })
+        Ok(Self { target: Arc::new(target), tls, timeout })
     }
 
     /// The destination.
@@ -246,24 +220,16 @@ impl Connector {
         &self,
         work: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
-        tokio::time::timeout(self.timeout, work)
-            .await
-            .unwrap_or_else(|_| {
-                Err(ConnectError::Timeout {
-                    target: self.target.authority.clone(),
-                    timeout: self.timeout,
-                })
-            })
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+            Err(ConnectError::Timeout { target: self.target.authority.clone(), timeout: self.timeout })
+        })
     }
 
     pub(crate) async fn open(&self) -> Result<Stream, ConnectError> {
         let authority = || self.target.authority.clone();
         let socket = TcpStream::connect((self.target.host(), self.target.port))
             .await
-            .map_err(|source| ConnectError::Tcp {
-                target: authority(),
-                source,
-            })?;
+            .map_err(|source| ConnectError::Tcp { target: authority(), source })?;
         // Failing to set these costs latency or a late notice of a dead server, not the connection.
         let _ = socket.set_nodelay(true);
         let _ = SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE));
@@ -273,10 +239,7 @@ impl Connector {
         let tls = TlsConnector::from(Arc::clone(config))
             .connect(name.clone(), socket)
             .await
-            .map_err(|source| ConnectError::Tls {
-                target: authority(),
-                source,
-            })?;
+            .map_err(|source| ConnectError::Tls { target: authority(), source })?;
         Ok(Stream::Tls(Box::new(tls.into())))
     }
 }
@@ -288,10 +251,7 @@ mod tests {
     #[test]
     fn endpoints() {
         let tls = ClientTls::default();
-        let plain = ClientTls {
-            insecure: true,
-            ..ClientTls::default()
-        };
+        let plain = ClientTls { insecure: true, ..ClientTls::default() };
         for (endpoint, tls, port, url) in [
             ("localhost:4317", None, None, "http://localhost:4317"),
             ("localhost:4317", Some(&tls), None, "https://localhost:4317"),

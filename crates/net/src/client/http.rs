@@ -133,12 +133,8 @@ impl HttpClient {
     /// [`SetupError`].
     pub fn new(options: &HttpClientOptions) -> Result<Self, SetupError> {
         let target = Target::parse(&options.endpoint, options.tls.as_ref(), None)?;
-        let connector = Connector::new(
-            target.clone(),
-            options.tls.as_ref(),
-            ALPN_HTTP,
-            options.connect_timeout,
-        )?;
+        let connector =
+            Connector::new(target.clone(), options.tls.as_ref(), ALPN_HTTP, options.connect_timeout)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -192,41 +188,20 @@ impl HttpClient {
             .authority(self.target.authority().clone())
             .path_and_query(path)
             .build()?;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(ChunksBody::new(body))?;
+        let mut request = Request::builder().method(method).uri(uri).body(ChunksBody::new(body))?;
         *request.headers_mut() = headers;
-        request
-            .headers_mut()
-            .entry(header::USER_AGENT)
-            .or_insert_with(|| self.user_agent.clone());
-        tokio::time::timeout(self.request_timeout, Box::pin(self.exchange(request)))
-            .await
-            .unwrap_or_else(|_| {
-                Err(HttpError::Timeout {
-                    url: self.target.url(),
-                    timeout: self.request_timeout,
-                })
-            })
+        request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        tokio::time::timeout(self.request_timeout, Box::pin(self.exchange(request))).await.unwrap_or_else(
+            |_| Err(HttpError::Timeout { url: self.target.url(), timeout: self.request_timeout }),
+        )
     }
 
     async fn exchange(&self, request: Request<ChunksBody>) -> Result<HttpResponse, HttpError> {
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|e| transport(&self.target, e))?;
+        let response = self.client.request(request).await.map_err(|e| transport(&self.target, e))?;
         let (parts, body) = response.into_parts();
-        let (body, truncated) = capped(body, self.max_response_bytes)
-            .await
-            .map_err(|e| transport(&self.target, e))?;
-        Ok(HttpResponse {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-            truncated,
-        })
+        let (body, truncated) =
+            capped(body, self.max_response_bytes).await.map_err(|e| transport(&self.target, e))?;
+        Ok(HttpResponse { status: parts.status, headers: parts.headers, body, truncated })
     }
 }
 
@@ -280,10 +255,6 @@ impl tower_service::Service<Uri> for Opener {
 impl Connection for Stream {
     fn connected(&self) -> Connected {
         let connected = Connected::new();
-        if self.alpn() == Some(b"h2") {
-            connected.negotiated_h2()
-        } else {
-            connected
-        }
+        if self.alpn() == Some(b"h2") { connected.negotiated_h2() } else { connected }
     }
 }

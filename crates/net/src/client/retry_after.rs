@@ -12,11 +12,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than fit stand for a very long time.
-        return Some(
-            value
-                .parse()
-                .map_or(MAX_DELAY, |s| Duration::from_secs(s).min(MAX_DELAY)),
-        );
+        return Some(value.parse().map_or(MAX_DELAY, |s| Duration::from_secs(s).min(MAX_DELAY)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default().min(MAX_DELAY))
@@ -39,11 +35,9 @@ mod tests {
         assert_eq!(read(" 0 ", 0), Some(0));
         assert_eq!(read("99999999999999999999999", 0), Some(3600));
         // RFC 9110's own example, 784111777 seconds after the epoch, in its three spellings.
-        for date in [
-            "Sun, 06 Nov 1994 08:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994",
-        ] {
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
             assert_eq!(read(date, 784_111_747), Some(30), "{date}");
             assert_eq!(read(date, 784_111_900), Some(0));
             assert_eq!(read(date, 0), Some(3600));

@@ -151,13 +151,7 @@ impl Client {
         let slots = (0..options.connections.max(1)).map(|_| Slot::default()).collect();
         let timeout_header = timeout_header(options.request_timeout);
         let next = AtomicUsize::new(0);
-        Ok(Self(Arc::new(Inner {
-            connector,
-            options,
-            timeout_header,
-            slots,
-            next,
-        })))
+        Ok(Self(Arc::new(Inner { connector, options, timeout_header, slots, next })))
     }
 
     /// The destination.
@@ -192,10 +186,7 @@ impl Client {
             slot.give_up(&live);
         }
         let target = inner.connector.target().authority().to_string();
-        Err(CallError::Timeout {
-            target,
-            timeout: inner.options.request_timeout,
-        })
+        Err(CallError::Timeout { target, timeout: inner.options.request_timeout })
     }
 }
 
@@ -224,10 +215,7 @@ impl Inner {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::USER_AGENT, self.options.user_agent.clone());
         headers.insert(GRPC_TIMEOUT, self.timeout_header.clone());
-        headers.insert(
-            GRPC_ACCEPT_ENCODING,
-            HeaderValue::from_static("identity,gzip,zstd"),
-        );
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
         if encoding != Encoding::Identity {
             headers.insert(GRPC_ENCODING, HeaderValue::from_static(encoding.as_str()));
         }
@@ -246,10 +234,10 @@ impl Inner {
     ) -> Result<Bytes, CallError> {
         let mut attempt = 1;
         loop {
-            let live = self.connected(slot).await.map_err(|e| CallError::Transport {
-                message: e.to_string(),
-                source: Box::new(e),
-            })?;
+            let live = self
+                .connected(slot)
+                .await
+                .map_err(|e| CallError::Transport { message: e.to_string(), source: Box::new(e) })?;
             *lock(used) = Some(live.clone());
             match self.exchange(&live, request.clone(), body.clone()).await {
                 Ok(done) => return done,
@@ -262,10 +250,7 @@ impl Inner {
                         continue;
                     }
                     let message = format!("{}: {error}", self.connector.target().authority());
-                    return Err(CallError::Transport {
-                        message,
-                        source: Box::new(error),
-                    });
+                    return Err(CallError::Transport { message, source: Box::new(error) });
                 }
             }
         }
@@ -279,10 +264,8 @@ impl Inner {
         if let Some(live) = slot.live() {
             return Ok(live);
         }
-        let keepalive = KeepAlive {
-            interval: self.options.ping_interval,
-            timeout: self.options.ping_timeout,
-        };
+        let keepalive =
+            KeepAlive { interval: self.options.ping_interval, timeout: self.options.ping_timeout };
         let live = driver::connect(&self.connector, keepalive).await?;
         *lock(&slot.live) = Some(live.clone());
         Ok(live)
@@ -322,9 +305,7 @@ impl Inner {
             }
         }
         if let Some(error) = broken {
-            return Ok(Err(
-                Status::new(Code::Internal, format!("bad answer: {error}")).into()
-            ));
+            return Ok(Err(Status::new(Code::Internal, format!("bad answer: {error}")).into()));
         }
         let trailers = body.trailers().await?.unwrap_or_default();
         match Status::read(&trailers) {
@@ -344,26 +325,15 @@ impl Inner {
         if !message.compressed {
             return Ok(message.data);
         }
-        let name = headers
-            .get(GRPC_ENCODING)
-            .map_or(&b"nothing"[..], HeaderValue::as_bytes);
+        let name = headers.get(GRPC_ENCODING).map_or(&b"nothing"[..], HeaderValue::as_bytes);
         let encoding = Encoding::parse(name).ok_or_else(|| bad(&"compressed in an unknown way"))?;
-        inflate(
-            encoding,
-            &message.data,
-            self.options.max_response_bytes,
-            &mut Unlimited,
-        )
-        .map_err(|e| bad(&e))
+        inflate(encoding, &message.data, self.options.max_response_bytes, &mut Unlimited).map_err(|e| bad(&e))
     }
 }
 
 impl Slot {
     fn live(&self) -> Option<Live> {
-        lock(&self.live)
-            .as_ref()
-            .filter(|live| !live.is_closed())
-            .cloned()
+        lock(&self.live).as_ref().filter(|live| !live.is_closed()).cloned()
     }
 
     /// Takes a connection out of use, unless another one has taken its place already.
@@ -388,20 +358,13 @@ fn message(chunks: Vec<Bytes>, encoding: Encoding) -> Result<Chunks, CallError> 
     };
     let len: usize = pieces.iter().map(Buf::remaining).sum();
     let len = u32::try_from(len).map_err(|_| CallError::Call("message over 4 GiB".to_owned()))?;
-    Ok(Chunks::prefixed(
-        prefix(encoding != Encoding::Identity, len),
-        pieces,
-    ))
+    Ok(Chunks::prefixed(prefix(encoding != Encoding::Identity, len), pieces))
 }
 
 /// `grpc-timeout`: at most eight digits.
 fn timeout_header(timeout: Duration) -> HeaderValue {
     let millis = timeout.as_millis();
-    let text = if millis < 100_000_000 {
-        format!("{millis}m")
-    } else {
-        format!("{}S", timeout.as_secs())
-    };
+    let text = if millis < 100_000_000 { format!("{millis}m") } else { format!("{}S", timeout.as_secs()) };
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("99999999S"))
 }
 
@@ -420,18 +383,12 @@ fn refused(http: StatusCode, headers: &HeaderMap) -> Option<Status> {
         }
         return Some(Status::new(Code::Internal, "success without a message"));
     }
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     if http == StatusCode::OK && content_type.starts_with(b"application/grpc") {
         return None;
     }
     let kind = String::from_utf8_lossy(content_type);
     let message = format!("the answer is not gRPC: HTTP {http}, content-type {kind:?}; is the port right?");
     let retry_after = retry_after(headers, SystemTime::now());
-    Some(Status {
-        code: Code::from_http(http),
-        message,
-        retry_after,
-    })
+    Some(Status { code: Code::from_http(http), message, retry_after })
 }

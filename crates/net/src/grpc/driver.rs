@@ -97,19 +97,8 @@ async fn handshake(connector: &Connector, keepalive: KeepAlive) -> Result<Live, 
     let state = Arc::new(State::default());
     let (guard, dropped) = oneshot::channel();
     let pings = connection.ping_pong();
-    tokio::spawn(drive(
-        connection,
-        flusher,
-        pings,
-        keepalive,
-        Arc::clone(&state),
-        dropped,
-    ));
-    Ok(Live {
-        sender,
-        state,
-        _guard: Arc::new(guard),
-    })
+    tokio::spawn(drive(connection, flusher, pings, keepalive, Arc::clone(&state), dropped));
+    Ok(Live { sender, state, _guard: Arc::new(guard) })
 }
 
 async fn drive(

@@ -75,14 +75,7 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// For a message of at most `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            prefix: [0; PREFIX_LEN],
-            prefix_len: 0,
-            need: 0,
-            whole: None,
-            buffer: BytesMut::new(),
-        }
+        Self { limit, prefix: [0; PREFIX_LEN], prefix_len: 0, need: 0, whole: None, buffer: BytesMut::new() }
     }
 
     /// Takes the next piece.
@@ -125,10 +118,7 @@ impl Assembler {
         }
         let len = u32::from_be_bytes([a, b, c, d]) as usize;
         if len > self.limit {
-            return Err(FrameError::TooLarge {
-                len,
-                limit: self.limit,
-            });
+            return Err(FrameError::TooLarge { len, limit: self.limit });
         }
         admit.grow(len)?;
         self.need = len;
@@ -149,19 +139,14 @@ impl Assembler {
             return Err(FrameError::None);
         }
         if self.prefix_len < PREFIX_LEN {
-            return Err(FrameError::Truncated {
-                missing: PREFIX_LEN - self.prefix_len,
-            });
+            return Err(FrameError::Truncated { missing: PREFIX_LEN - self.prefix_len });
         }
         let missing = self.need - self.len();
         if missing > 0 {
             return Err(FrameError::Truncated { missing });
         }
         let data = self.whole.unwrap_or_else(|| self.buffer.freeze());
-        Ok(Message {
-            compressed: self.prefix[0] == 1,
-            data,
-        })
+        Ok(Message { compressed: self.prefix[0] == 1, data })
     }
 }
 
@@ -201,15 +186,9 @@ mod tests {
     #[test]
     fn refusals() {
         assert_eq!(assemble(&[], &[], 10), Err(FrameError::None));
-        assert_eq!(
-            assemble(&[0, 0, 0], &[], 10),
-            Err(FrameError::Truncated { missing: 2 })
-        );
+        assert_eq!(assemble(&[0, 0, 0], &[], 10), Err(FrameError::Truncated { missing: 2 }));
         assert_eq!(assemble(&[2, 0, 0, 0, 0], &[], 10), Err(FrameError::Flag(2)));
-        let over = FrameError::TooLarge {
-            len: 1 << 31,
-            limit: 10,
-        };
+        let over = FrameError::TooLarge { len: 1 << 31, limit: 10 };
         assert_eq!(assemble(&[0, 0x80, 0, 0, 0], &[], 10), Err(over));
         let empty_and_more = [0, 0, 0, 0, 0, 0];
         assert_eq!(assemble(&empty_and_more, &[], 10), Err(FrameError::MoreThanOne));
@@ -227,10 +206,7 @@ mod tests {
     fn the_budget_is_asked_at_the_prefix() {
         let mut assembler = Assembler::new(1 << 20);
         let prefix = Bytes::from_static(&[0, 0, 1, 0, 0]);
-        assert!(matches!(
-            assembler.push(prefix, &mut Nothing),
-            Err(FrameError::Full(_))
-        ));
+        assert!(matches!(assembler.push(prefix, &mut Nothing), Err(FrameError::Full(_))));
     }
 
     proptest! {

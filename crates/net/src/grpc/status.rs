@@ -140,11 +140,7 @@ pub struct Status {
 impl Status {
     /// Without a retry hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after: None,
-        }
+        Self { code, message: message.into(), retry_after: None }
     }
 
     /// With a retry hint.
@@ -193,16 +189,11 @@ impl Status {
     fn details(&self, delay: Duration) -> Vec<u8> {
         let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
         let nanos = i32::try_from(delay.subsec_nanos()).unwrap_or(0);
-        let info = RetryInfo {
-            retry_delay: Some(ProtoDuration { seconds, nanos }),
-        };
+        let info = RetryInfo { retry_delay: Some(ProtoDuration { seconds, nanos }) };
         RpcStatus {
             code: self.code as i32,
             message: clip(&self.message).to_owned(),
-            details: vec![Any {
-                type_url: RETRY_INFO.to_owned(),
-                value: info.encode_to_vec(),
-            }],
+            details: vec![Any { type_url: RETRY_INFO.to_owned(), value: info.encode_to_vec() }],
         }
         .encode_to_vec()
     }
@@ -211,16 +202,9 @@ impl Status {
     #[must_use]
     pub fn read(headers: &HeaderMap) -> Option<Self> {
         let code = Code::parse(headers.get(GRPC_STATUS)?.as_bytes());
-        let message = headers
-            .get(GRPC_MESSAGE)
-            .map(|v| percent_decode(v.as_bytes()))
-            .unwrap_or_default();
+        let message = headers.get(GRPC_MESSAGE).map(|v| percent_decode(v.as_bytes())).unwrap_or_default();
         let retry_after = headers.get(GRPC_DETAILS).and_then(|v| retry_delay(v.as_bytes()));
-        Some(Self {
-            code,
-            message,
-            retry_after,
-        })
+        Some(Self { code, message, retry_after })
     }
 }
 
@@ -350,11 +334,7 @@ mod tests {
             assert_eq!(*code as usize, n);
         }
         assert!(!Status::new(Code::ResourceExhausted, "").is_retryable());
-        assert!(
-            Status::new(Code::ResourceExhausted, "")
-                .retry_after(Duration::ZERO)
-                .is_retryable()
-        );
+        assert!(Status::new(Code::ResourceExhausted, "").retry_after(Duration::ZERO).is_retryable());
         assert_eq!(Code::from_http(http::StatusCode::BAD_GATEWAY), Code::Unavailable);
     }
 

@@ -72,20 +72,14 @@ pub struct Unary<S> {
 
 impl<S> Clone for Unary<S> {
     fn clone(&self) -> Self {
-        Self {
-            service: Arc::clone(&self.service),
-            limits: self.limits,
-        }
+        Self { service: Arc::clone(&self.service), limits: self.limits }
     }
 }
 
 impl<S: UnaryService> Unary<S> {
     /// Reads messages within `limits`.
     pub fn new(service: S, limits: Limits) -> Self {
-        Self {
-            service: Arc::new(service),
-            limits,
-        }
+        Self { service: Arc::new(service), limits }
     }
 
     /// The service.
@@ -110,18 +104,12 @@ impl<S: UnaryService> Unary<S> {
         if let Some(refusal) = not_grpc(&request, Self::is_grpc(request.headers())) {
             return refusal;
         }
-        let deadline = request
-            .headers()
-            .get(GRPC_TIMEOUT)
-            .and_then(|v| timeout(v.as_bytes()));
+        let deadline = request.headers().get(GRPC_TIMEOUT).and_then(|v| timeout(v.as_bytes()));
         let work = self.work(request, peer);
         let result = match deadline {
             None => work.await,
             Some(time) => tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
-                Err(Status::new(
-                    Code::DeadlineExceeded,
-                    "the call's grpc-timeout passed before it was done",
-                ))
+                Err(Status::new(Code::DeadlineExceeded, "the call's grpc-timeout passed before it was done"))
             }),
         };
         match result {
@@ -155,15 +143,7 @@ impl<S: UnaryService> Unary<S> {
         let encoding = message_encoding(&parts.headers)?;
         let mut permit = self.service.permit();
         let message = self.read(&mut body, encoding, &mut permit).await?;
-        Ok((
-            method,
-            Request {
-                metadata: parts.headers,
-                message,
-                permit,
-                peer,
-            },
-        ))
+        Ok((method, Request { metadata: parts.headers, message, permit, peer }))
     }
 
     async fn read(
@@ -230,10 +210,7 @@ fn message_encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
     };
     Encoding::parse(value.as_bytes()).ok_or_else(|| {
         let name = String::from_utf8_lossy(value.as_bytes());
-        Status::new(
-            Code::Unimplemented,
-            format!("grpc-encoding {name:?} is not supported; use gzip or zstd"),
-        )
+        Status::new(Code::Unimplemented, format!("grpc-encoding {name:?} is not supported; use gzip or zstd"))
     })
 }
 
@@ -289,15 +266,9 @@ fn body_status(error: BodyError) -> Status {
 /// Refuses, in HTTP's terms, what is not gRPC at all.
 fn not_grpc(request: &http::Request<Incoming>, is_grpc: bool) -> Option<Response<Body>> {
     let (status, text) = if request.version() < Version::HTTP_2 {
-        (
-            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            "gRPC needs HTTP/2; OTLP/HTTP has a port of its own, 4318\n",
-        )
+        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2; OTLP/HTTP has a port of its own, 4318\n")
     } else if !is_grpc {
-        (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "this port speaks gRPC: content-type must be application/grpc\n",
-        )
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "this port speaks gRPC: content-type must be application/grpc\n")
     } else if request.method() != Method::POST {
         (StatusCode::METHOD_NOT_ALLOWED, "gRPC calls are POST requests\n")
     } else {
@@ -342,10 +313,7 @@ mod tests {
     #[test]
     fn timeouts() {
         assert_eq!(timeout(b"10S"), Some(Duration::from_secs(10)));
-        assert_eq!(
-            timeout(b"99999999H"),
-            Some(Duration::from_secs(99_999_999 * 3600))
-        );
+        assert_eq!(timeout(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
         assert_eq!(timeout(b"5m"), Some(Duration::from_millis(5)));
         for bad in [&b""[..], b"S", b"1", b"123456789S", b"-1S", b"1x"] {
             assert_eq!(timeout(bad), None);

@@ -94,12 +94,7 @@ where
     F: Fn(Stream, SocketAddr, Shutdown) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let Bound {
-        listener,
-        tls,
-        listen,
-        ..
-    } = bound;
+    let Bound { listener, tls, listen, .. } = bound;
     let listen = Arc::new(listen);
     let (stop, stopping) = watch::channel(());
     let mut sessions = JoinSet::new();
@@ -138,10 +133,7 @@ where
 
 async fn accept_failed(listen: &Listen, hooks: &dyn Hooks, error: &io::Error) {
     // The peer left between its handshake and our accept: its business.
-    if matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    ) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }
     hooks.refused(Refusal::Accept);
@@ -207,9 +199,7 @@ impl Connection {
 /// Socket options. Failing to set one costs speed or a late notice of a dead peer, not the connection.
 fn tune(socket: &TcpStream, keepalive: Duration) {
     let _ = socket.set_nodelay(true);
-    let keepalive = TcpKeepalive::new()
-        .with_time(keepalive)
-        .with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new().with_time(keepalive).with_interval(KEEPALIVE_INTERVAL);
     let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
 }
 

@@ -105,19 +105,10 @@ pub async fn serve<H: Handler>(
     handler: H,
 ) -> Drained {
     let drain_timeout = options.drain_timeout;
-    let server = Arc::new(Server {
-        http1: http1(&options),
-        http2: http2(&options),
-        options,
-        handler,
-    });
-    accept::run(
-        bound,
-        hooks,
-        shutdown,
-        drain_timeout,
-        move |stream, peer, shutdown| Arc::clone(&server).connection(stream, peer, shutdown),
-    )
+    let server = Arc::new(Server { http1: http1(&options), http2: http2(&options), options, handler });
+    accept::run(bound, hooks, shutdown, drain_timeout, move |stream, peer, shutdown| {
+        Arc::clone(&server).connection(stream, peer, shutdown)
+    })
     .await
 }
 
@@ -134,12 +125,7 @@ fn http1(options: &HttpOptions) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_read_timeout)
         .max_header_size(options.max_header_bytes as usize)
-        .max_buf_size(
-            options
-                .http1_buffer_bytes
-                .max(options.max_header_bytes as usize)
-                .max(8192),
-        )
+        .max_buf_size(options.http1_buffer_bytes.max(options.max_header_bytes as usize).max(8192))
         .half_close(true);
     builder
 }
@@ -228,10 +214,8 @@ impl<H: Handler> Server<H> {
         // Without TLS the whole preface was seen, and pings watch the peer from now on. With TLS a peer may
         // still hold the preface back, which pings do not notice: it has until its first request.
         let unwatched = stream.is_tls();
-        let mut connection = Box::pin(
-            self.http2
-                .serve_connection(TokioIo::new(ReadAhead::new(stream)), service),
-        );
+        let mut connection =
+            Box::pin(self.http2.serve_connection(TokioIo::new(ReadAhead::new(stream)), service));
         if unwatched {
             tokio::select! {
                 biased;

@@ -34,13 +34,7 @@ pub(super) struct ReadAhead<T> {
 
 impl<T: AsyncRead + Unpin> ReadAhead<T> {
     pub(super) const fn new(io: T) -> Self {
-        Self {
-            io,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            streak: 0,
-        }
+        Self { io, buffer: Vec::new(), start: 0, end: 0, streak: 0 }
     }
 
     fn serve(&mut self, out: &mut ReadBuf<'_>) {

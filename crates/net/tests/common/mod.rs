@@ -29,17 +29,11 @@ pub struct Permit {
 
 impl Budget {
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
-            limit,
-            ..Self::default()
-        })
+        Arc::new(Self { limit, ..Self::default() })
     }
 
     pub fn permit(self: &Arc<Self>) -> Permit {
-        Permit {
-            budget: Arc::clone(self),
-            held: 0,
-        }
+        Permit { budget: Arc::clone(self), held: 0 }
     }
 
     pub fn used(&self) -> usize {
@@ -52,9 +46,7 @@ impl Admission for Permit {
         let now = self.budget.used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if now > self.budget.limit {
             self.budget.used.fetch_sub(bytes, Ordering::SeqCst);
-            return Err(Full {
-                retry_after: Duration::from_millis(1500),
-            });
+            return Err(Full { retry_after: Duration::from_millis(1500) });
         }
         self.held += bytes;
         self.budget.peak.fetch_max(now, Ordering::SeqCst);
@@ -109,9 +101,7 @@ impl UnaryService for Echo {
         assert!(request.permit.held >= request.message.len());
         match method {
             Method::Say => Ok(request.message),
-            Method::Length => Ok(Bytes::copy_from_slice(
-                &(request.message.len() as u64).to_be_bytes(),
-            )),
+            Method::Length => Ok(Bytes::copy_from_slice(&(request.message.len() as u64).to_be_bytes())),
             Method::Slow => {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 Ok(request.message)
@@ -129,13 +119,7 @@ impl UnaryService for Echo {
 }
 
 pub fn echo(budget: &Arc<Budget>, limits: Limits) -> Unary<Echo> {
-    Unary::new(
-        Echo {
-            budget: Arc::clone(budget),
-            refused: Arc::default(),
-        },
-        limits,
-    )
+    Unary::new(Echo { budget: Arc::clone(budget), refused: Arc::default() }, limits)
 }
 
 /// A running server.

@@ -16,10 +16,8 @@
 use memchr::memmem::Finder;
 
 /// The last two bytes of the anchors, and what stands before them. Two searches for pairs cost half of four for the whole.
-const ANCHORS: [([u8; 2], &[&[u8]]); 2] = [
-    ([0x12, 0x20], &[&[0x08, 0x01], &[0x22], &[0x01, 0x72]]),
-    ([0x12, 0x21], &[&[0x08, 0x02]]),
-];
+const ANCHORS: [([u8; 2], &[&[u8]]); 2] =
+    [([0x12, 0x20], &[&[0x08, 0x01], &[0x22], &[0x01, 0x72]]), ([0x12, 0x21], &[&[0x08, 0x02]])];
 
 /// Finds the anchors of binary ids.
 #[derive(Debug)]
@@ -29,9 +27,7 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub(super) fn new() -> Self {
-        Self {
-            pairs: ANCHORS.map(|(pair, before)| (Finder::new(&pair).into_owned(), before)),
-        }
+        Self { pairs: ANCHORS.map(|(pair, before)| (Finder::new(&pair).into_owned(), before)) }
     }
 
     /// Adds the positions in `bytes` to the sorted list `out`.

@@ -31,9 +31,7 @@ pub(super) fn keyring(
     let id = &context.id;
     let key = match (&config.key, &config.key_file) {
         (Some(_), Some(_)) => {
-            return Err(BuildError::new(format!(
-                "{id}: both `key` and `key_file` are set; remove one"
-            )));
+            return Err(BuildError::new(format!("{id}: both `key` and `key_file` are set; remove one")));
         }
         (Some(Secret(text)), None) => Key::parse(text.as_bytes()),
         (None, Some(_)) if config.generate_key => load_or_generate(config, context),
@@ -48,8 +46,7 @@ pub(super) fn keyring(
         }
         (None, None) => return Ok(None),
     };
-    key.map(|key| Some(Keyring::new(key)))
-        .map_err(|error| explain(id, config, error))
+    key.map(|key| Some(Keyring::new(key))).map_err(|error| explain(id, config, error))
 }
 
 fn load_or_generate(config: &RedactConfig, context: &BuildContext) -> Result<Key, KeyError> {
@@ -58,11 +55,7 @@ fn load_or_generate(config: &RedactConfig, context: &BuildContext) -> Result<Key
     };
     if context.dry_run {
         // A key for this check alone: the real one is made at the first start.
-        return if path.exists() {
-            Key::from_file(path)
-        } else {
-            Key::generate()
-        };
+        return if path.exists() { Key::from_file(path) } else { Key::generate() };
     }
     let (key, is_new) = Key::load_or_generate(path)?;
     if is_new {

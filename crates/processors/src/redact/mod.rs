@@ -134,18 +134,12 @@ impl ProcessorConfig for RedactConfig {
             return Ok(Box::new(PassThrough));
         }
         if self.keep_keys.len() > MAX_KEEP_KEYS {
-            return Err(BuildError::new(format!(
-                "{}: keep_keys may name {MAX_KEEP_KEYS} keys",
-                context.id
-            )));
+            return Err(BuildError::new(format!("{}: keep_keys may name {MAX_KEEP_KEYS} keys", context.id)));
         }
         let action = Action::from(self.action);
         let keyring = key::keyring(&self, action, context)?;
         let redactor = |qm_bare| {
-            let options = Options {
-                qm_bare,
-                ..Options::all(action)
-            };
+            let options = Options { qm_bare, ..Options::all(action) };
             Redactor::new(options, keyring.as_ref())
                 .map_err(|error| BuildError::because(format!("{}: {error}", context.id), error))
         };
@@ -258,10 +252,8 @@ impl Counters {
         let of_class = |class: Class| {
             let name = class.name();
             ClassCounters {
-                findings: metrics.counter(
-                    "floodway_redact_findings_total",
-                    &[("class", name), ("action", action)],
-                ),
+                findings: metrics
+                    .counter("floodway_redact_findings_total", &[("class", name), ("action", action)]),
                 partial: metrics.counter("floodway_redact_partial_total", &[("class", name)]),
                 candidates: metrics.counter("floodway_redact_candidates_total", &[("class", name)]),
             }

@@ -53,14 +53,7 @@ pub(super) struct Visit<'a> {
 
 impl<'a> Visit<'a> {
     pub(super) fn new(redact: &'a Redact, buf: &'a [u8], anchors: &'a [u32], splice: &'a mut Splice) -> Self {
-        Self {
-            redact,
-            redactor: &redact.redactor,
-            buf,
-            anchors,
-            splice,
-            found: Found::default(),
-        }
+        Self { redact, redactor: &redact.redactor, buf, anchors, splice, found: Found::default() }
     }
 
     /// Records the edits of the whole request.
@@ -86,9 +79,7 @@ impl<'a> Visit<'a> {
             at = field.end;
             // The anchor may be a chance pattern of tag and length.
             if field.wire == Wire::Len
-                && self
-                    .next_anchor(field.body)
-                    .is_some_and(|anchor| anchor < field.end)
+                && self.next_anchor(field.body).is_some_and(|anchor| anchor < field.end)
             {
                 self.field(descriptor, &field)?;
             }
@@ -147,28 +138,20 @@ impl<'a> Visit<'a> {
         let splice = &mut *self.splice;
         splice.open(field);
         let mut edit = |found: Replacement<'_>| {
-            splice.replace(
-                field.body + found.range.start..field.body + found.range.end,
-                found.bytes,
-            );
+            splice.replace(field.body + found.range.start..field.body + found.range.end, found.bytes);
         };
         let counts = &mut self.found.counts;
         if is_bytes {
             self.redactor.redact_binary(text, counts, &mut edit);
         } else {
             // A request of 4 GiB was refused before: offsets fit.
-            self.redactor
-                .redact_text_at(text, field.body as u32, self.anchors, counts, &mut edit);
+            self.redactor.redact_text_at(text, field.body as u32, self.anchors, counts, &mut edit);
         }
         splice.close();
     }
 
     fn unknown(&mut self, field: &Field) {
-        if self
-            .buf
-            .get(field.body_range())
-            .is_some_and(|bytes| !self.redactor.is_clean_raw(bytes))
-        {
+        if self.buf.get(field.body_range()).is_some_and(|bytes| !self.redactor.is_clean_raw(bytes)) {
             self.splice.delete_field(field);
             self.found.unknown_fields += 1;
         }

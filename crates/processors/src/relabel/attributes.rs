@@ -69,10 +69,7 @@ impl Attributes {
                 continue;
             }
             if field.number == layout.attributes {
-                self.base.push(Attribute {
-                    field,
-                    parts: key_value(buf, &field),
-                });
+                self.base.push(Attribute { field, parts: key_value(buf, &field) });
             } else if Some(field.number) == layout.name {
                 self.name = Some(field);
             }
@@ -89,14 +86,9 @@ impl Attributes {
             return change.value.as_deref().map_or(Found::Removed, Found::Text);
         }
         if name == NAME {
-            return self
-                .name
-                .map_or(Found::Missing, |field| Found::Text(text(buf, &field)));
+            return self.name.map_or(Found::Missing, |field| Found::Text(text(buf, &field)));
         }
-        let found = self
-            .base
-            .iter()
-            .find(|attribute| attribute.key(buf) == name.as_bytes());
+        let found = self.base.iter().find(|attribute| attribute.key(buf) == name.as_bytes());
         found.map_or(Found::Missing, |attribute| Found::Value(attribute.value(buf)))
     }
 
@@ -115,10 +107,7 @@ impl Attributes {
         let value = value.map(str::to_owned);
         match self.changes.iter_mut().find(|change| change.name == name) {
             Some(change) => change.value = value,
-            None => self.changes.push(Change {
-                name: name.to_owned(),
-                value,
-            }),
+            None => self.changes.push(Change { name: name.to_owned(), value }),
         }
     }
 
@@ -136,10 +125,7 @@ impl Attributes {
                 edit_name(buf, field, change, splice);
             }
         } else if field.number == layout.attributes {
-            let Some(index) = self
-                .base
-                .iter()
-                .position(|attribute| attribute.field.start == field.start)
+            let Some(index) = self.base.iter().position(|attribute| attribute.field.start == field.start)
             else {
                 return;
             };
@@ -147,9 +133,7 @@ impl Attributes {
             let Some(change) = self.change_of(attribute.key(buf)) else {
                 return;
             };
-            let is_second = self.base[..index]
-                .iter()
-                .any(|first| first.key(buf) == attribute.key(buf));
+            let is_second = self.base[..index].iter().any(|first| first.key(buf) == attribute.key(buf));
             match &change.value {
                 Some(value) if !is_second => attribute.edit(buf, value, splice),
                 _ => splice.delete(field.range()),
@@ -174,11 +158,7 @@ impl Attributes {
                 if let (Some(number), None) = (layout.name, self.name) {
                     writer.string(number, value);
                 }
-            } else if !self
-                .base
-                .iter()
-                .any(|attribute| attribute.key(buf) == name.as_bytes())
-            {
+            } else if !self.base.iter().any(|attribute| attribute.key(buf) == name.as_bytes()) {
                 writer.message(layout.attributes, |writer| {
                     writer.string(1, name);
                     writer.message(2, |writer| writer.string(1, value));
@@ -195,9 +175,7 @@ impl Attribute {
     }
 
     fn value<'a>(&self, buf: &'a [u8]) -> Value<'a> {
-        self.parts
-            .value
-            .map_or(Value::Empty, |field| Value::read(buf, &field))
+        self.parts.value.map_or(Value::Empty, |field| Value::read(buf, &field))
     }
 
     /// Gives it the string `value`.
@@ -250,29 +228,18 @@ impl Labels for View<'_> {
     fn for_each_name(&self, visit: &mut dyn FnMut(&str)) {
         for (index, attribute) in self.own.base.iter().enumerate() {
             let key = attribute.key(self.buf);
-            let is_second = self.own.base[..index]
-                .iter()
-                .any(|first| first.key(self.buf) == key);
+            let is_second = self.own.base[..index].iter().any(|first| first.key(self.buf) == key);
             if let (false, None, Ok(key)) = (is_second, self.own.change_of(key), std::str::from_utf8(key)) {
                 visit(key);
             }
         }
-        for change in self
-            .own
-            .changes
-            .iter()
-            .filter(|change| change.value.is_some() && change.name != NAME)
-        {
+        for change in self.own.changes.iter().filter(|change| change.value.is_some() && change.name != NAME) {
             visit(&change.name);
         }
     }
 
     fn set(&mut self, name: &str, value: &str) -> bool {
-        let writable = if name == NAME {
-            self.layout.name.is_some()
-        } else {
-            self.layout.attributes != 0
-        };
+        let writable = if name == NAME { self.layout.name.is_some() } else { self.layout.attributes != 0 };
         let is_new = matches!(self.own.find(self.buf, name), Found::Missing);
         let is_full = self.own.base.len() + self.own.changes.len() >= MAX_ATTRIBUTES;
         if !writable || (is_new && is_full) {

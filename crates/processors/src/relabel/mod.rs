@@ -68,9 +68,7 @@ impl ProcessorConfig for RelabelConfig {
             resource: compile("resource", &self.resource)?,
             metric: compile("metric", &self.metric)?,
             record: compile("record", &self.record)?,
-            refused: context
-                .metrics
-                .counter("floodway_relabel_refused_writes_total", &[]),
+            refused: context.metrics.counter("floodway_relabel_refused_writes_total", &[]),
             metrics: context.metrics.clone(),
         }))
     }
@@ -104,11 +102,7 @@ impl Processor for Relabel {
         }
         let mut splice = Splice::new();
         let outcome = MEMORY.with_borrow_mut(|memory| {
-            let mut relabeler = Relabeler {
-                buf: request.bytes(),
-                relabel: self,
-                memory,
-            };
+            let mut relabeler = Relabeler { buf: request.bytes(), relabel: self, memory };
             let outcome = walk(&request, &mut relabeler, &mut splice);
             let refused = std::mem::take(&mut memory.scratch.refused);
             if refused > 0 {
@@ -126,37 +120,16 @@ impl Processor for Relabel {
     }
 }
 
-const RESOURCE: Layout = Layout {
-    attributes: 1,
-    name: None,
-};
-const METRIC: Layout = Layout {
-    attributes: 0,
-    name: Some(1),
-};
+const RESOURCE: Layout = Layout { attributes: 1, name: None };
+const METRIC: Layout = Layout { attributes: 0, name: Some(1) };
 
 fn layout(kind: RecordKind) -> Layout {
     match kind {
-        RecordKind::Span => Layout {
-            attributes: 9,
-            name: Some(5),
-        },
-        RecordKind::Log => Layout {
-            attributes: 6,
-            name: Some(12),
-        },
-        RecordKind::Number | RecordKind::Summary => Layout {
-            attributes: 7,
-            name: None,
-        },
-        RecordKind::Histogram => Layout {
-            attributes: 9,
-            name: None,
-        },
-        RecordKind::Exponential => Layout {
-            attributes: 1,
-            name: None,
-        },
+        RecordKind::Span => Layout { attributes: 9, name: Some(5) },
+        RecordKind::Log => Layout { attributes: 6, name: Some(12) },
+        RecordKind::Number | RecordKind::Summary => Layout { attributes: 7, name: None },
+        RecordKind::Histogram => Layout { attributes: 9, name: None },
+        RecordKind::Exponential => Layout { attributes: 1, name: None },
     }
 }
 
@@ -169,22 +142,12 @@ struct Relabeler<'a> {
 
 impl Visitor for Relabeler<'_> {
     fn enter_resource(&mut self, group: &Field) -> Verdict {
-        let Memory {
-            resource: own,
-            metric,
-            scratch,
-            ..
-        } = &mut *self.memory;
+        let Memory { resource: own, metric, scratch, .. } = &mut *self.memory;
         let message = messages(self.buf, group.body_range(), RESOURCE_FIELD).last();
         own.load(self.buf, message.as_ref(), RESOURCE);
         // Spans and log records have no metric around them.
         metric.load(self.buf, None, METRIC);
-        let mut view = View {
-            buf: self.buf,
-            own,
-            layout: RESOURCE,
-            outer: &[],
-        };
+        let mut view = View { buf: self.buf, own, layout: RESOURCE, outer: &[] };
         verdict(self.relabel.resource.apply(&mut view, scratch))
     }
 
@@ -203,9 +166,7 @@ impl Visitor for Relabeler<'_> {
 
     fn leave_resource(&mut self, group: &Field, splice: &mut Splice) {
         let own = &self.memory.resource;
-        let is_missing = messages(self.buf, group.body_range(), RESOURCE_FIELD)
-            .next()
-            .is_none();
+        let is_missing = messages(self.buf, group.body_range(), RESOURCE_FIELD).next().is_none();
         if !own.is_unchanged() && is_missing {
             let mut writer = model::Writer::new();
             writer.bytes(RESOURCE_FIELD, own.encode_new(self.buf, RESOURCE).as_slice());
@@ -214,19 +175,9 @@ impl Visitor for Relabeler<'_> {
     }
 
     fn enter_metric(&mut self, metric: &Field) -> Verdict {
-        let Memory {
-            resource,
-            metric: own,
-            scratch,
-            ..
-        } = &mut *self.memory;
+        let Memory { resource, metric: own, scratch, .. } = &mut *self.memory;
         own.load(self.buf, Some(metric), METRIC);
-        let mut view = View {
-            buf: self.buf,
-            own,
-            layout: METRIC,
-            outer: &[resource],
-        };
+        let mut view = View { buf: self.buf, own, layout: METRIC, outer: &[resource] };
         verdict(self.relabel.metric.apply(&mut view, scratch))
     }
 
@@ -238,9 +189,7 @@ impl Visitor for Relabeler<'_> {
 
     fn leave_metric(&mut self, metric: &Field, splice: &mut Splice) {
         if !self.memory.metric.is_unchanged() {
-            self.memory
-                .metric
-                .append_new(self.buf, metric.end, METRIC, splice);
+            self.memory.metric.append_new(self.buf, metric.end, METRIC, splice);
         }
     }
 
@@ -249,19 +198,9 @@ impl Visitor for Relabeler<'_> {
             return Verdict::Keep;
         }
         let layout = layout(kind);
-        let Memory {
-            resource,
-            metric,
-            record: own,
-            scratch,
-        } = &mut *self.memory;
+        let Memory { resource, metric, record: own, scratch } = &mut *self.memory;
         own.load(self.buf, Some(record), layout);
-        let mut view = View {
-            buf: self.buf,
-            own,
-            layout,
-            outer: &[metric, resource],
-        };
+        let mut view = View { buf: self.buf, own, layout, outer: &[metric, resource] };
         if !self.relabel.record.apply(&mut view, scratch) {
             return Verdict::Drop;
         }

@@ -128,11 +128,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) {
 
 /// `[:alpha:]`, or a `[` that is a character.
 fn posix(chars: &mut Peekable<Chars<'_>>, out: &mut String) {
-    let ahead: String = chars
-        .clone()
-        .skip(1)
-        .take_while(|c| c.is_ascii_lowercase() || *c == '^')
-        .collect();
+    let ahead: String = chars.clone().skip(1).take_while(|c| c.is_ascii_lowercase() || *c == '^').collect();
     let mut after = chars.clone().skip(1 + ahead.chars().count());
     if (after.next(), after.next()) == (Some(':'), Some(']')) {
         out.push_str(&format!("[:{ahead}:]"));
@@ -158,9 +154,7 @@ mod tests {
     use regex::Regex;
 
     fn matches(pattern: &str, text: &str) -> bool {
-        Regex::new(&format!("^(?s:{})$", translate(pattern)))
-            .unwrap()
-            .is_match(text)
+        Regex::new(&format!("^(?s:{})$", translate(pattern))).unwrap().is_match(text)
     }
 
     #[test]
@@ -197,16 +191,8 @@ mod tests {
             (r"[\]\-]", "-", "a"),
             (r"a\.b\/c", "a.b/c", "axb/c"),
         ] {
-            assert!(
-                matches(pattern, yes),
-                "{pattern} should match {yes:?}: {}",
-                translate(pattern)
-            );
-            assert!(
-                !matches(pattern, no),
-                "{pattern} should not match {no:?}: {}",
-                translate(pattern)
-            );
+            assert!(matches(pattern, yes), "{pattern} should match {yes:?}: {}", translate(pattern));
+            assert!(!matches(pattern, no), "{pattern} should not match {no:?}: {}", translate(pattern));
         }
     }
 

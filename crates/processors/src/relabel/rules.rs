@@ -100,10 +100,7 @@ impl Action {
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, action)| *action == self)
-            .map_or("", |(name, _)| name)
+        Self::ALL.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
     }
 }
 
@@ -111,17 +108,10 @@ impl<'de> Deserialize<'de> for Action {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let lower = text.to_ascii_lowercase();
-        Self::ALL
-            .iter()
-            .find(|(name, _)| *name == lower)
-            .map(|(_, action)| *action)
-            .ok_or_else(|| {
-                let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
-                D::Error::custom(format!(
-                    "`{text}` is no relabel action; there are {}",
-                    names.join(", ")
-                ))
-            })
+        Self::ALL.iter().find(|(name, _)| *name == lower).map(|(_, action)| *action).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            D::Error::custom(format!("`{text}` is no relabel action; there are {}", names.join(", ")))
+        })
     }
 }
 
@@ -201,23 +191,13 @@ struct Rule {
 /// A rule with just what its action needs.
 #[derive(Debug)]
 enum Step {
-    Replace {
-        regex: Matcher,
-        target: Template,
-        replacement: Template,
-    },
+    Replace { regex: Matcher, target: Template, replacement: Template },
     Keep(Matcher),
     Drop(Matcher),
     KeepEqual(String),
     DropEqual(String),
-    HashMod {
-        target: String,
-        modulus: u64,
-    },
-    LabelMap {
-        regex: Matcher,
-        replacement: Template,
-    },
+    HashMod { target: String, modulus: u64 },
+    LabelMap { regex: Matcher, replacement: Template },
     LabelDrop(Matcher),
     LabelKeep(Matcher),
     Lowercase(String),
@@ -236,22 +216,14 @@ impl Rules {
     /// Checks and compiles `configs`.
     pub fn compile(configs: &[RuleConfig]) -> Result<Self, RuleError> {
         let compile = |(index, config): (usize, &RuleConfig)| {
-            let problem = |problem| RuleError {
-                number: index + 1,
-                action: config.action.name(),
-                problem,
-            };
+            let problem = |problem| RuleError { number: index + 1, action: config.action.name(), problem };
             if index >= MAX_RULES {
                 return Err(problem(RuleProblem::TooMany));
             }
             config.check().map_err(problem)?;
             config.compile().map_err(problem)
         };
-        let rules = configs
-            .iter()
-            .enumerate()
-            .map(compile)
-            .collect::<Result<_, _>>()?;
+        let rules = configs.iter().enumerate().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { rules })
     }
 
@@ -273,18 +245,12 @@ impl RuleConfig {
             DropEqual, HashMod, KeepEqual, LabelDrop, LabelKeep, LabelMap, Lowercase, Replace, Uppercase,
         };
         let forbid = |is_set: bool, name| {
-            if is_set {
-                Err(RuleProblem::Forbids(name))
-            } else {
-                Ok(())
-            }
+            if is_set { Err(RuleProblem::Forbids(name)) } else { Ok(()) }
         };
         let differs = |value: &Option<String>, default: &str| value.as_ref().is_some_and(|v| v != default);
         let action = self.action;
-        let writes_target = matches!(
-            action,
-            Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual
-        );
+        let writes_target =
+            matches!(action, Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual);
         if writes_target && self.target_label.as_ref().is_none_or(String::is_empty) {
             return Err(RuleProblem::Needs("target_label"));
         }
@@ -297,10 +263,7 @@ impl RuleConfig {
         if self.source_labels.iter().flatten().any(String::is_empty) {
             return Err(RuleProblem::EmptyName("source_labels"));
         }
-        if matches!(
-            action,
-            Lowercase | Uppercase | KeepEqual | DropEqual | LabelDrop | LabelKeep
-        ) {
+        if matches!(action, Lowercase | Uppercase | KeepEqual | DropEqual | LabelDrop | LabelKeep) {
             forbid(differs(&self.replacement, "$1"), "replacement")?;
         }
         if matches!(action, KeepEqual | DropEqual) {
@@ -312,10 +275,7 @@ impl RuleConfig {
         }
         if matches!(action, LabelDrop | LabelKeep) {
             forbid(self.source_labels.is_some(), "source_labels")?;
-            forbid(
-                self.target_label.as_ref().is_some_and(|t| !t.is_empty()),
-                "target_label",
-            )?;
+            forbid(self.target_label.as_ref().is_some_and(|t| !t.is_empty()), "target_label")?;
         }
         Ok(())
     }
@@ -334,14 +294,10 @@ impl RuleConfig {
             Action::Drop => Step::Drop(regex),
             Action::KeepEqual => Step::KeepEqual(target),
             Action::DropEqual => Step::DropEqual(target),
-            Action::HashMod => Step::HashMod {
-                target,
-                modulus: self.modulus.unwrap_or(1),
-            },
-            Action::LabelMap => Step::LabelMap {
-                replacement: Template::parse(replacement, &regex.group_names()),
-                regex,
-            },
+            Action::HashMod => Step::HashMod { target, modulus: self.modulus.unwrap_or(1) },
+            Action::LabelMap => {
+                Step::LabelMap { replacement: Template::parse(replacement, &regex.group_names()), regex }
+            }
             Action::LabelDrop => Step::LabelDrop(regex),
             Action::LabelKeep => Step::LabelKeep(regex),
             Action::Lowercase => Step::Lowercase(target),
@@ -360,25 +316,18 @@ impl Matcher {
         if text == "(.*)" {
             return Ok(Self::Everything);
         }
-        let problem = |source: regex::Error| RuleProblem::Regex {
-            pattern: text.to_owned(),
-            source: Box::new(source),
-        };
+        let problem =
+            |source: regex::Error| RuleProblem::Regex { pattern: text.to_owned(), source: Box::new(source) };
         let translated = pattern::translate(text);
         // On its own first: an unbalanced `)` must not close the group that anchors it.
         Regex::new(&translated).map_err(problem)?;
-        Regex::new(&format!("^(?s:{translated})$"))
-            .map(Self::Regex)
-            .map_err(problem)
+        Regex::new(&format!("^(?s:{translated})$")).map(Self::Regex).map_err(problem)
     }
 
     fn group_names(&self) -> Vec<Option<String>> {
         match self {
             Self::Everything => vec![None, None],
-            Self::Regex(regex) => regex
-                .capture_names()
-                .map(|name| name.map(str::to_owned))
-                .collect(),
+            Self::Regex(regex) => regex.capture_names().map(|name| name.map(str::to_owned)).collect(),
         }
     }
 
@@ -412,11 +361,7 @@ impl Rule {
             Step::Drop(regex) => return !regex.matches(&scratch.value),
             Step::KeepEqual(target) => return scratch.value_is(labels, target),
             Step::DropEqual(target) => return !scratch.value_is(labels, target),
-            Step::Replace {
-                regex,
-                target,
-                replacement,
-            } => {
+            Step::Replace { regex, target, replacement } => {
                 if regex.matches(&scratch.value) {
                     regex.expand(&scratch.value, target, &mut scratch.target);
                     regex.expand(&scratch.value, replacement, &mut scratch.other);

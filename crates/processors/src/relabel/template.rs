@@ -66,15 +66,9 @@ impl Template {
 fn group_name(after: &str) -> Option<(&str, &str)> {
     let braced = after.strip_prefix('{');
     let start = braced.unwrap_or(after);
-    let end = start
-        .find(|c: char| !(c.is_alphabetic() || c.is_numeric() || c == '_'))
-        .unwrap_or(start.len());
+    let end = start.find(|c: char| !(c.is_alphabetic() || c.is_numeric() || c == '_')).unwrap_or(start.len());
     let (name, rest) = start.split_at(end);
-    let rest = if braced.is_some() {
-        rest.strip_prefix('}')?
-    } else {
-        rest
-    };
+    let rest = if braced.is_some() { rest.strip_prefix('}')? } else { rest };
     (!name.is_empty()).then_some((name, rest))
 }
 

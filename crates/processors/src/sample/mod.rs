@@ -93,11 +93,7 @@ impl ProcessorConfig for SampleConfig {
             )));
         }
         let threshold = Threshold::keeping(self.percent / 100.0);
-        Ok(Box::new(Sample {
-            threshold,
-            config: *self,
-            metrics: context.metrics.clone(),
-        }))
+        Ok(Box::new(Sample { threshold, config: *self, metrics: context.metrics.clone() }))
     }
 }
 
@@ -137,12 +133,7 @@ struct Sampler<'a> {
 
 impl<'a> Sampler<'a> {
     fn new(sample: &'a Sample, buf: &'a [u8]) -> Self {
-        Self {
-            buf,
-            sample,
-            resource_value: None,
-            scratch: String::new(),
-        }
+        Self { buf, sample, resource_value: None, scratch: String::new() }
     }
 
     fn missing(&self) -> Verdict {
@@ -174,10 +165,7 @@ impl<'a> Sampler<'a> {
         let Some(randomness) = ot.randomness.or_else(|| self.of_id(trace_id)) else {
             return self.missing();
         };
-        if ot
-            .threshold
-            .is_some_and(|th| th >= self.sample.threshold && randomness.passes(th))
-        {
+        if ot.threshold.is_some_and(|th| th >= self.sample.threshold && randomness.passes(th)) {
             return Verdict::Keep;
         }
         if !randomness.passes(self.sample.threshold) {
@@ -211,9 +199,7 @@ impl<'a> Sampler<'a> {
             return self.missing();
         };
         let own = attribute(self.buf, record, 6, name);
-        let randomness = own
-            .or(self.resource_value)
-            .and_then(|value| self.of_value(&value));
+        let randomness = own.or(self.resource_value).and_then(|value| self.of_value(&value));
         self.verdict(randomness)
     }
 
@@ -230,9 +216,7 @@ impl<'a> Sampler<'a> {
             Value::Other(encoded) => Some(Randomness::of_hash(seed, encoded)),
             value => {
                 self.scratch.clear();
-                value
-                    .append_to(&mut self.scratch)
-                    .then(|| Randomness::of_hash(seed, self.scratch.as_bytes()))
+                value.append_to(&mut self.scratch).then(|| Randomness::of_hash(seed, self.scratch.as_bytes()))
             }
         }
     }
@@ -261,8 +245,6 @@ impl Visitor for Sampler<'_> {
 fn attribute(buf: &[u8], message: &Field, number: u32, name: &str) -> Option<Field> {
     messages(buf, message.body_range(), number).find_map(|field| {
         let found = key_value(buf, &field);
-        found
-            .value
-            .filter(|_| buf.get(found.key) == Some(name.as_bytes()))
+        found.value.filter(|_| buf.get(found.key) == Some(name.as_bytes()))
     })
 }

@@ -63,12 +63,7 @@ impl fmt::Display for Threshold {
             return f.write_str("0");
         }
         let zeros = self.0.trailing_zeros() / 4;
-        write!(
-            f,
-            "{:0width$x}",
-            self.0 >> (4 * zeros),
-            width = 14 - zeros as usize
-        )
+        write!(f, "{:0width$x}", self.0 >> (4 * zeros), width = 14 - zeros as usize)
     }
 }
 
@@ -152,31 +147,18 @@ mod tests {
         for bad in ["", "+8", "xyz", "0x8", "123456789abcdef", " 8", "8 ", "é"] {
             assert_eq!(Threshold::parse(bad), None, "{bad}");
         }
-        for bad in [
-            "",
-            "8",
-            "0123456789abc",
-            "0123456789abcde",
-            "+123456789abcd",
-            "0123456789abcg",
-        ] {
+        for bad in ["", "8", "0123456789abc", "0123456789abcde", "+123456789abcd", "0123456789abcg"] {
             assert_eq!(Randomness::parse(bad), None, "{bad}");
         }
         assert_eq!(Threshold::parse("8"), Some(Threshold(RANGE / 2)));
         assert_eq!(Threshold::parse("C0"), Some(Threshold(RANGE / 4 * 3)));
-        assert_eq!(
-            Randomness::parse("0123456789abcd"),
-            Some(Randomness(0x01_2345_6789_abcd))
-        );
+        assert_eq!(Randomness::parse("0123456789abcd"), Some(Randomness(0x01_2345_6789_abcd)));
     }
 
     #[test]
     fn trace_ids() {
         let id = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128.to_be_bytes();
-        assert_eq!(
-            Randomness::of_trace_id(&id),
-            Some(Randomness(0x0a_0b0c_0d0e_0f10))
-        );
+        assert_eq!(Randomness::of_trace_id(&id), Some(Randomness(0x0a_0b0c_0d0e_0f10)));
         assert_eq!(Randomness::of_trace_id(&[0; 16]), None);
         assert_eq!(Randomness::of_trace_id(&id[..15]), None);
     }

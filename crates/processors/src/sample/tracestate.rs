@@ -62,22 +62,15 @@ pub(crate) fn write(tracestate: &str, threshold: Threshold, out: &mut String) {
 }
 
 fn members(tracestate: &str) -> impl Iterator<Item = &str> {
-    tracestate
-        .split(',')
-        .map(|member| member.trim_matches([' ', '\t']))
-        .filter(|member| !member.is_empty())
+    tracestate.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
 }
 
 fn is_ot(member: &str) -> bool {
-    member
-        .strip_prefix("ot")
-        .is_some_and(|rest| rest.starts_with('='))
+    member.strip_prefix("ot").is_some_and(|rest| rest.starts_with('='))
 }
 
 fn ot_value(tracestate: &str) -> Option<&str> {
-    members(tracestate)
-        .find(|member| is_ot(member))
-        .map(|member| &member["ot=".len()..])
+    members(tracestate).find(|member| is_ot(member)).map(|member| &member["ot=".len()..])
 }
 
 fn pairs(value: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -99,17 +92,9 @@ mod tests {
         let values = read("vendor=1, ot=rv:6e6d1a75832a2f;th:c ,other=x");
         assert_eq!(values.threshold, Some(Threshold::keeping(0.25)));
         assert_eq!(values.randomness, Randomness::parse("6e6d1a75832a2f"));
-        for nothing in [
-            "",
-            "ot=",
-            "ot",
-            "ot=th",
-            "ot=th:",
-            "ot=th:xyz;rv:1",
-            "tenant@ot=th:8",
-            "otel=th:8",
-            "x=ot=th:8",
-        ] {
+        for nothing in
+            ["", "ot=", "ot", "ot=th", "ot=th:", "ot=th:xyz;rv:1", "tenant@ot=th:8", "otel=th:8", "x=ot=th:8"]
+        {
             assert_eq!(read(nothing), OtValues::default(), "{nothing}");
         }
     }

@@ -29,10 +29,7 @@ pub(crate) fn build_as(
     config: &Json,
     dry_run: bool,
 ) -> Result<Box<dyn Processor>, BuildError> {
-    let factory = processors::PROCESSORS
-        .iter()
-        .find(|f| f.name == name)
-        .expect("a processor of that name");
+    let factory = processors::PROCESSORS.iter().find(|f| f.name == name).expect("a processor of that name");
     let mut deserializer = <dyn erased_serde::Deserializer<'_>>::erase(config);
     let parsed = (factory.parse)(&mut deserializer).map_err(|e| BuildError::new(e.to_string()))?;
     parsed.build(&context(id, dry_run))
@@ -45,11 +42,7 @@ pub(crate) fn build(name: &str, config: &Json) -> Box<dyn Processor> {
 pub(crate) fn context(id: &str, dry_run: bool) -> BuildContext {
     let _ = engine::testing::counters();
     let metrics = ComponentMetrics::new(ComponentKind::Processor, id);
-    BuildContext {
-        id: id.to_owned(),
-        metrics,
-        dry_run,
-    }
+    BuildContext { id: id.to_owned(), metrics, dry_run }
 }
 
 pub(crate) fn receive(signal: Signal, bytes: impl Into<Bytes>) -> Request {
@@ -72,100 +65,51 @@ pub(crate) fn processed<M: Message + Default>(
 }
 
 pub(crate) fn string(text: &str) -> AnyValue {
-    AnyValue {
-        value: Some(Value::StringValue(text.to_owned())),
-    }
+    AnyValue { value: Some(Value::StringValue(text.to_owned())) }
 }
 
 pub(crate) fn attribute(key: &str, value: AnyValue) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(value),
-        ..Default::default()
-    }
+    KeyValue { key: key.to_owned(), value: Some(value), ..Default::default() }
 }
 
 pub(crate) fn strings(pairs: &[(&str, &str)]) -> Vec<KeyValue> {
-    pairs
-        .iter()
-        .map(|(key, value)| attribute(key, string(value)))
-        .collect()
+    pairs.iter().map(|(key, value)| attribute(key, string(value))).collect()
 }
 
 pub(crate) fn resource(attributes: Vec<KeyValue>) -> Option<Resource> {
-    Some(Resource {
-        attributes,
-        ..Default::default()
-    })
+    Some(Resource { attributes, ..Default::default() })
 }
 
 pub(crate) fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
-        name: "scope".into(),
-        version: "1".into(),
-        ..Default::default()
-    })
+    Some(InstrumentationScope { name: "scope".into(), version: "1".into(), ..Default::default() })
 }
 
 pub(crate) fn traces(resource: Option<Resource>, spans: Vec<Span>) -> ExportTraceServiceRequest {
-    let scope_spans = vec![ScopeSpans {
-        scope: scope(),
-        spans,
-        schema_url: "s".into(),
-    }];
+    let scope_spans = vec![ScopeSpans { scope: scope(), spans, schema_url: "s".into() }];
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource,
-            scope_spans,
-            schema_url: "r".into(),
-        }],
+        resource_spans: vec![ResourceSpans { resource, scope_spans, schema_url: "r".into() }],
     }
 }
 
 pub(crate) fn logs(resource: Option<Resource>, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
-    let scope_logs = vec![ScopeLogs {
-        scope: scope(),
-        log_records,
-        schema_url: "s".into(),
-    }];
+    let scope_logs = vec![ScopeLogs { scope: scope(), log_records, schema_url: "s".into() }];
     ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            resource,
-            scope_logs,
-            schema_url: "r".into(),
-        }],
+        resource_logs: vec![ResourceLogs { resource, scope_logs, schema_url: "r".into() }],
     }
 }
 
 pub(crate) fn metrics(resource: Option<Resource>, metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
-    let scope_metrics = vec![ScopeMetrics {
-        scope: scope(),
-        metrics,
-        schema_url: "s".into(),
-    }];
+    let scope_metrics = vec![ScopeMetrics { scope: scope(), metrics, schema_url: "s".into() }];
     ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            resource,
-            scope_metrics,
-            schema_url: "r".into(),
-        }],
+        resource_metrics: vec![ResourceMetrics { resource, scope_metrics, schema_url: "r".into() }],
     }
 }
 
 pub(crate) fn gauge(name: &str, points: Vec<NumberDataPoint>) -> Metric {
     let data = Some(Data::Gauge(Gauge { data_points: points }));
-    Metric {
-        name: name.into(),
-        unit: "1".into(),
-        data,
-        ..Default::default()
-    }
+    Metric { name: name.into(), unit: "1".into(), data, ..Default::default() }
 }
 
 pub(crate) fn point(attributes: Vec<KeyValue>) -> NumberDataPoint {
-    NumberDataPoint {
-        attributes,
-        time_unix_nano: 7,
-        ..Default::default()
-    }
+    NumberDataPoint { attributes, time_unix_nano: 7, ..Default::default() }
 }

@@ -12,10 +12,7 @@ pub(crate) struct Naive<'a>(pub(crate) &'a Redactor);
 
 impl Naive<'_> {
     fn text(&self, text: &mut String) {
-        let redacted = self
-            .0
-            .redact_line(text.as_bytes(), &mut Counts::default())
-            .into_owned();
+        let redacted = self.0.redact_line(text.as_bytes(), &mut Counts::default()).into_owned();
         *text = String::from_utf8(redacted).expect("still UTF-8");
     }
 
@@ -96,9 +93,7 @@ impl Naive<'_> {
                         self.text(&mut link.trace_state);
                         self.attributes(&mut link.attributes);
                     }
-                    span.status
-                        .iter_mut()
-                        .for_each(|status| self.text(&mut status.message));
+                    span.status.iter_mut().for_each(|status| self.text(&mut status.message));
                 }
             }
         }
@@ -160,10 +155,7 @@ impl Naive<'_> {
                 self.exemplars(&mut p.exemplars);
             }),
             Data::Summary(summary) => {
-                summary
-                    .data_points
-                    .iter_mut()
-                    .for_each(|p| self.attributes(&mut p.attributes));
+                summary.data_points.iter_mut().for_each(|p| self.attributes(&mut p.attributes));
             }
         }
     }

@@ -66,13 +66,8 @@ pub(crate) fn base(bytes: &[u8], alphabet: &[u8], zero: u8) -> String {
             carry /= alphabet.len();
         }
     }
-    let zeros = bytes
-        .iter()
-        .take_while(|byte| **byte == 0)
-        .map(|_| char::from(zero));
-    zeros
-        .chain(digits.iter().rev().map(|digit| char::from(alphabet[*digit])))
-        .collect()
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| char::from(zero));
+    zeros.chain(digits.iter().rev().map(|digit| char::from(alphabet[*digit]))).collect()
 }
 
 fn base32(bytes: &[u8]) -> String {
@@ -107,13 +102,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(seed: u64, rarity: u64) -> Self {
-        Self {
-            random: Random(seed | 1),
-            rarity,
-            planted: vec![],
-            planted_binary: vec![],
-            unknown: 0,
-        }
+        Self { random: Random(seed | 1), rarity, planted: vec![], planted_binary: vec![], unknown: 0 }
     }
 
     pub(crate) fn message(&mut self, descriptor: &MessageDescriptor, depth: u32, out: &mut Writer) {
@@ -170,17 +159,7 @@ impl Generator {
     }
 
     fn text(&mut self) -> String {
-        let words = [
-            "",
-            "GET /peers",
-            "läuft",
-            "a=1,b=2",
-            "/ip4",
-            "Qm",
-            "12D3KooW",
-            "peer.ID",
-            "0x08011220",
-        ];
+        let words = ["", "GET /peers", "läuft", "a=1,b=2", "/ip4", "Qm", "12D3KooW", "peer.ID", "0x08011220"];
         let mut text = words[self.random.below(9) as usize].to_owned();
         if self.random.one_in(self.rarity) {
             let id = self.random.id();

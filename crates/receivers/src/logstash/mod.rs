@@ -87,29 +87,21 @@ impl ReceiverConfig for LogstashConfig {
 impl Receiver for LogstashConfig {
     fn start(self: Box<Self>, context: ReceiverContext) -> BoxFuture<'static, Result<Serving, BuildError>> {
         Box::pin(async move {
-            let listen = Listen::new(&self.endpoint)
-                .tls(self.tls.clone())
-                .max_connections(self.max_connections);
+            let listen =
+                Listen::new(&self.endpoint).tls(self.tls.clone()).max_connections(self.max_connections);
             let bound = bind(listen).await?;
             tracing::info!(component = context.metrics.id(), address = %bound.local_addr(), "Logstash JSON listens");
             let hooks = Connections::new(&context.metrics, "tcp");
             let settings = Settings::new(
                 &context,
-                JsonLinesLimits {
-                    max_line_bytes: self.max_line_bytes,
-                    ..JsonLinesLimits::default()
-                },
+                JsonLinesLimits { max_line_bytes: self.max_line_bytes, ..JsonLinesLimits::default() },
                 Duration::from_millis(self.line_timeout_ms),
             );
             let stop = async move { context.shutdown.requested().await };
             let serving: Serving = Box::pin(async move {
                 let session = move |stream, _, shutdown| Session::new(settings.clone(), shutdown).run(stream);
                 let drained = net::server::serve_tcp(bound, hooks, stop, DRAIN_TIMEOUT, session).await;
-                tracing::debug!(
-                    finished = drained.finished,
-                    cut = drained.cut,
-                    "Logstash JSON stopped"
-                );
+                tracing::debug!(finished = drained.finished, cut = drained.cut, "Logstash JSON stopped");
             });
             Ok(serving)
         })

@@ -41,11 +41,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(context: &ReceiverContext, limits: JsonLinesLimits, line_timeout: Duration) -> Self {
-        let failure = |kind| {
-            context
-                .metrics
-                .counter("floodway_line_problems_total", &[("problem", kind)])
-        };
+        let failure = |kind| context.metrics.counter("floodway_line_problems_total", &[("problem", kind)]);
         Self {
             inlet: context.inlet.clone(),
             metrics: context.metrics.clone(),
@@ -152,9 +148,7 @@ impl Session {
         self.held.shrink(self.held.bytes().saturating_sub(wanted));
         let mut pause = FIRST_PAUSE;
         while self.held.grow(wanted - self.held.bytes()).is_err() {
-            let late = self
-                .line_deadline
-                .is_some_and(|deadline| Instant::now() >= deadline);
+            let late = self.line_deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if late || !self.pause(&mut pause).await {
                 return;
             }
@@ -195,9 +189,7 @@ impl Session {
         let mut permit = self.settings.inlet.permit();
         if let Err(full) = permit.grow(request.bytes().len()) {
             let refusal = Refusal::from(full);
-            self.settings
-                .metrics
-                .refused(refusal.reason, request.items() as u64);
+            self.settings.metrics.refused(refusal.reason, request.items() as u64);
             return Err(refusal);
         }
         self.settings.inlet.send(request, permit).await
@@ -218,16 +210,10 @@ impl Session {
     fn count(&mut self) {
         let (now, before) = (self.lines.counters(), self.counted);
         let settings = &self.settings;
-        settings
-            .parse_failures
-            .increment(now.parse_failures - before.parse_failures);
-        settings
-            .timestamp_failures
-            .increment(now.timestamp_failures - before.timestamp_failures);
+        settings.parse_failures.increment(now.parse_failures - before.parse_failures);
+        settings.timestamp_failures.increment(now.timestamp_failures - before.timestamp_failures);
         settings.cut_lines.increment(now.cut_lines - before.cut_lines);
-        settings
-            .invalid_utf8
-            .increment(now.invalid_utf8 - before.invalid_utf8);
+        settings.invalid_utf8.increment(now.invalid_utf8 - before.invalid_utf8);
         self.counted = now;
     }
 }

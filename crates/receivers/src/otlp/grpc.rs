@@ -23,11 +23,7 @@ pub(super) async fn serve(
     let service = Unary::new(Export { intake }, limits);
     let stop = async move { shutdown.requested().await };
     let drained = net::server::serve(bound, HttpOptions::default(), hooks, stop, service).await;
-    tracing::debug!(
-        finished = drained.finished,
-        cut = drained.cut,
-        "OTLP/gRPC stopped"
-    );
+    tracing::debug!(finished = drained.finished, cut = drained.cut, "OTLP/gRPC stopped");
 }
 
 struct Export {
@@ -52,13 +48,8 @@ impl UnaryService for Export {
     }
 
     async fn call(&self, signal: Signal, request: grpc::Request<Budgeted>) -> Result<Bytes, Status> {
-        let taken = self
-            .intake
-            .protobuf(signal, request.message, request.permit.0)
-            .await;
-        taken
-            .map(|accepted| accepted.protobuf())
-            .map_err(|refused| status(&refused))
+        let taken = self.intake.protobuf(signal, request.message, request.permit.0).await;
+        taken.map(|accepted| accepted.protobuf()).map_err(|refused| status(&refused))
     }
 
     fn refused(&self, status: &Status) {
@@ -76,24 +67,18 @@ impl UnaryService for Export {
 fn status(refused: &Refused) -> Status {
     let code = match refused {
         Refused::Malformed(_) => Code::InvalidArgument,
-        Refused::Engine(Refusal {
-            reason: "no_pipeline",
-            ..
-        }) => Code::Unimplemented,
-        Refused::Engine(Refusal {
-            reason: "budget_full" | "queue_full" | "too_large",
-            ..
-        }) => Code::ResourceExhausted,
+        Refused::Engine(Refusal { reason: "no_pipeline", .. }) => Code::Unimplemented,
+        Refused::Engine(Refusal { reason: "budget_full" | "queue_full" | "too_large", .. }) => {
+            Code::ResourceExhausted
+        }
         Refused::Engine(refusal) if refusal.retryable => Code::Unavailable,
         Refused::Engine(_) => Code::Internal,
     };
     let status = Status::new(code, refused.to_string());
     match refused {
-        Refused::Engine(Refusal {
-            retryable: true,
-            retry_after: Some(after),
-            ..
-        }) => status.retry_after(*after),
+        Refused::Engine(Refusal { retryable: true, retry_after: Some(after), .. }) => {
+            status.retry_after(*after)
+        }
         _ => status,
     }
 }

@@ -33,11 +33,7 @@ pub(super) async fn serve(
         async move { endpoint.answer(request).await }
     };
     let drained = net::server::serve(bound, HttpOptions::default(), hooks, stop, handler).await;
-    tracing::debug!(
-        finished = drained.finished,
-        cut = drained.cut,
-        "OTLP/HTTP stopped"
-    );
+    tracing::debug!(finished = drained.finished, cut = drained.cut, "OTLP/HTTP stopped");
 }
 
 /// How a body is encoded, and how its answer will be.
@@ -77,11 +73,7 @@ struct Failure {
 
 impl Failure {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            retry_after: None,
-        }
+        Self { status, message: message.into(), retry_after: None }
     }
 }
 
@@ -119,9 +111,7 @@ impl Endpoint {
         };
         if parts.method != Method::POST {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "OTLP/HTTP takes POST only\n");
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             return Err(Box::new(response));
         }
         let Some(format) = Format::of(&parts.headers) else {
@@ -144,15 +134,9 @@ impl Endpoint {
         B::Error: Into<BoxError>,
     {
         let mut permit = Budgeted(self.intake.permit());
-        let body = read_body(parts, body, &self.limits, &mut permit)
-            .await
-            .map_err(|e| self.unread(&e))?;
+        let body = read_body(parts, body, &self.limits, &mut permit).await.map_err(|e| self.unread(&e))?;
         match format {
-            Format::Protobuf => self
-                .intake
-                .protobuf(signal, body, permit.0)
-                .await
-                .map_err(failure),
+            Format::Protobuf => self.intake.protobuf(signal, body, permit.0).await.map_err(failure),
             Format::Json => self.json(signal, body, permit).await,
         }
     }
@@ -164,10 +148,7 @@ impl Endpoint {
         // The protobuf form lives on; the queue keeps room for that alone.
         drop(body);
         let (request, repairs) = decoded.map_err(|e| failure(self.intake.malformed(&e)))?;
-        self.intake
-            .take(request, repairs, permit.0)
-            .await
-            .map_err(failure)
+        self.intake.take(request, repairs, permit.0).await.map_err(failure)
     }
 
     fn unread(&self, error: &BodyError) -> Failure {
@@ -179,10 +160,7 @@ impl Endpoint {
             BodyError::UnsupportedEncoding(_) => "unsupported",
             _ => "malformed",
         });
-        Failure {
-            retry_after: error.retry_after(),
-            ..Failure::new(error.http_status(), error.to_string())
-        }
+        Failure { retry_after: error.retry_after(), ..Failure::new(error.http_status(), error.to_string()) }
     }
 }
 
@@ -198,25 +176,14 @@ fn failure(refused: Refused) -> Failure {
         return Failure::new(StatusCode::BAD_REQUEST, message);
     };
     let status = match refusal {
-        Refusal {
-            reason: "no_pipeline",
-            ..
-        } => StatusCode::NOT_FOUND,
-        Refusal {
-            reason: "too_large", ..
-        } => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal {
-            reason: "budget_full" | "queue_full",
-            ..
-        } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal { reason: "no_pipeline", .. } => StatusCode::NOT_FOUND,
+        Refusal { reason: "too_large", .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal { reason: "budget_full" | "queue_full", .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal { retryable: true, .. } => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let retry_after = refusal.retry_after.filter(|_| refusal.retryable);
-    Failure {
-        retry_after,
-        ..Failure::new(status, message)
-    }
+    Failure { retry_after, ..Failure::new(status, message) }
 }
 
 fn success(format: Format, accepted: &Accepted) -> Response<Body> {
@@ -225,9 +192,7 @@ fn success(format: Format, accepted: &Accepted) -> Response<Body> {
         Format::Json => Body::from(accepted.json()),
     };
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
     response
 }
 
@@ -243,15 +208,11 @@ fn error(format: Format, failure: &Failure) -> Response<Body> {
     };
     let mut response = Response::new(body);
     *response.status_mut() = failure.status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
     if let Some(after) = failure.retry_after {
         // Whole seconds, and never 0: that would be no wait at all.
         let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -259,9 +220,8 @@ fn error(format: Format, failure: &Failure) -> Response<Body> {
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

@@ -39,11 +39,7 @@ pub(super) struct Accepted {
 
 impl Intake {
     pub(super) fn new(context: &ReceiverContext) -> Self {
-        let repaired = |kind| {
-            context
-                .metrics
-                .counter("floodway_repairs_total", &[("repair", kind)])
-        };
+        let repaired = |kind| context.metrics.counter("floodway_repairs_total", &[("repair", kind)]);
         Self {
             inlet: context.inlet.clone(),
             metrics: context.metrics.clone(),
@@ -85,9 +81,7 @@ impl Intake {
         self.inlet.send(request, permit).await?;
         // Not before: a request that is sent again would be counted again.
         self.count(repairs);
-        Ok(Accepted {
-            warning: warning(repairs),
-        })
+        Ok(Accepted { warning: warning(repairs) })
     }
 
     /// Counts a request that is no export request. The error says where, and quotes nothing.

@@ -86,15 +86,11 @@ impl Default for ListenConfig {
 
 impl ListenConfig {
     fn endpoint(&self, default_port: u16) -> String {
-        self.endpoint
-            .clone()
-            .unwrap_or_else(|| format!("127.0.0.1:{default_port}"))
+        self.endpoint.clone().unwrap_or_else(|| format!("127.0.0.1:{default_port}"))
     }
 
     fn listen(&self, default_port: u16) -> Listen {
-        Listen::new(self.endpoint(default_port))
-            .tls(self.tls.clone())
-            .max_connections(self.max_connections)
+        Listen::new(self.endpoint(default_port)).tls(self.tls.clone()).max_connections(self.max_connections)
     }
 
     /// Refuses settings with which nothing could ever be received.
@@ -105,9 +101,7 @@ impl ListenConfig {
             ("idle_timeout_ms", self.idle_timeout_ms),
             ("request_timeout_ms", self.request_timeout_ms),
         ];
-        values
-            .into_iter()
-            .try_for_each(|(name, value)| positive(&format!("{section}.{name}"), value))
+        values.into_iter().try_for_each(|(name, value)| positive(&format!("{section}.{name}"), value))
     }
 
     fn limits(&self) -> Limits {

@@ -1,10 +1,6 @@
 //! A receiver on a free port in front of a test inlet, requests as opentelemetry-proto builds them, and sockets by hand.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "test code, shared by several test programs"
-)]
+#![allow(dead_code, unreachable_pub, reason = "test code, shared by several test programs")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -56,13 +52,7 @@ impl Running {
             match receiver.start(context).await {
                 Ok(serving) => {
                     let task = tokio::spawn(serving);
-                    return Self {
-                        addr,
-                        collected,
-                        id,
-                        stop,
-                        task,
-                    };
+                    return Self { addr, collected, id, stop, task };
                 }
                 Err(e) => error = Some(e),
             }
@@ -73,10 +63,7 @@ impl Running {
     /// Asks it to stop and waits for its end.
     pub async fn stop(self) {
         self.stop.request();
-        tokio::time::timeout(Duration::from_secs(20), self.task)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
     }
 
     /// Asks it to stop.
@@ -116,24 +103,15 @@ pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
 }
 
 pub fn setup(id: &str) -> Setup {
-    Setup {
-        receiver: id.to_owned(),
-        ..Setup::default()
-    }
+    Setup { receiver: id.to_owned(), ..Setup::default() }
 }
 
 pub fn text(value: &str) -> Option<AnyValue> {
-    Some(AnyValue {
-        value: Some(any_value::Value::StringValue(value.to_owned())),
-    })
+    Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) })
 }
 
 pub fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: text(value),
-        ..KeyValue::default()
-    }
+    KeyValue { key: key.to_owned(), value: text(value), ..KeyValue::default() }
 }
 
 pub fn traces(spans: usize) -> ExportTraceServiceRequest {
@@ -143,38 +121,20 @@ pub fn traces(spans: usize) -> ExportTraceServiceRequest {
         name: format!("dial {n}"),
         start_time_unix_nano: 1_700_000_000_000_000_000,
         end_time_unix_nano: 1_700_000_000_000_000_000 + n as u64,
-        attributes: vec![attribute(
-            "peer",
-            "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
-        )],
+        attributes: vec![attribute("peer", "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")],
         ..Span::default()
     };
-    let scope = ScopeSpans {
-        spans: (0..spans).map(span).collect(),
-        ..ScopeSpans::default()
-    };
+    let scope = ScopeSpans { spans: (0..spans).map(span).collect(), ..ScopeSpans::default() };
     ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            scope_spans: vec![scope],
-            ..ResourceSpans::default()
-        }],
+        resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }],
     }
 }
 
 pub fn logs(bodies: &[&str]) -> ExportLogsServiceRequest {
-    let record = |body: &&str| LogRecord {
-        body: text(body),
-        ..LogRecord::default()
-    };
-    let scope = ScopeLogs {
-        log_records: bodies.iter().map(record).collect(),
-        ..ScopeLogs::default()
-    };
+    let record = |body: &&str| LogRecord { body: text(body), ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: bodies.iter().map(record).collect(), ..ScopeLogs::default() };
     ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            scope_logs: vec![scope],
-            ..ResourceLogs::default()
-        }],
+        resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }],
     }
 }
 
@@ -183,23 +143,12 @@ pub fn metrics(points: usize) -> ExportMetricsServiceRequest {
         value: Some(number_data_point::Value::AsInt(n as i64)),
         ..NumberDataPoint::default()
     };
-    let gauge = Gauge {
-        data_points: (0..points).map(point).collect(),
-    };
-    let metric = Metric {
-        name: "peers".to_owned(),
-        data: Some(metric::Data::Gauge(gauge)),
-        ..Metric::default()
-    };
-    let scope = ScopeMetrics {
-        metrics: vec![metric],
-        ..ScopeMetrics::default()
-    };
+    let gauge = Gauge { data_points: (0..points).map(point).collect() };
+    let metric =
+        Metric { name: "peers".to_owned(), data: Some(metric::Data::Gauge(gauge)), ..Metric::default() };
+    let scope = ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() };
     ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            scope_metrics: vec![scope],
-            ..ResourceMetrics::default()
-        }],
+        resource_metrics: vec![ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() }],
     }
 }
 
@@ -233,10 +182,7 @@ pub fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("text", b"{\"resourceLogs\":[]}".to_vec()),
         ("wrong wire type: a varint for a message", vec![1 << 3, 5]),
         ("wrong wire type inside", log_request(&[5 << 3 | 5, 1, 2, 3, 4])),
-        (
-            "a length past the end",
-            vec![1 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0x07],
-        ),
+        ("a length past the end", vec![1 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0x07]),
         ("field number 0", vec![2, 0]),
         ("an endless varint", vec![0xff; 20]),
         ("200 levels", nested(200)),
@@ -283,10 +229,7 @@ pub fn connect(addr: SocketAddr) -> TcpStream {
 
 /// A POST with `content-length` and the given header lines.
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut out = format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n",
-        body.len()
-    );
+    let mut out = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         out.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -310,11 +253,7 @@ pub fn read_answer(socket: &mut TcpStream) -> Answer {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mut answer = Answer {
-        status,
-        headers,
-        body: Vec::new(),
-    };
+    let mut answer = Answer { status, headers, body: Vec::new() };
     let length = answer.header("content-length").map_or(0, |v| v.parse().unwrap());
     answer.body = vec![0; length];
     socket.read_exact(&mut answer.body).unwrap();

@@ -179,10 +179,7 @@ impl Detectors {
         counts: &mut Counts,
         sink: &mut impl FnMut(Finding<'t>),
     ) {
-        let mut merge = Merge {
-            pending: None,
-            floor: 0,
-        };
+        let mut merge = Merge { pending: None, floor: 0 };
         let mut emit = |finding: Finding<'t>, counts: &mut Counts| {
             let class = counts.of(finding.class);
             if finding.partial {
@@ -196,12 +193,7 @@ impl Detectors {
             if merge.pending.as_ref().is_some_and(|pending| pending.anchor == at) {
                 continue;
             }
-            let site = Site {
-                text,
-                at,
-                floor: merge.end(),
-                rules,
-            };
+            let site = Site { text, at, floor: merge.end(), rules };
             match confirm(&site) {
                 Verdict::Pass => {}
                 Verdict::Rejected(class) => {
@@ -243,9 +235,7 @@ struct Merge<'t> {
 impl<'t> Merge<'t> {
     /// End of everything covered so far.
     fn end(&self) -> usize {
-        self.pending
-            .as_ref()
-            .map_or(self.floor, |pending| pending.range.end)
+        self.pending.as_ref().map_or(self.floor, |pending| pending.range.end)
     }
 
     fn push(&mut self, mut new: Finding<'t>, emit: &mut impl FnMut(Finding<'t>)) {

@@ -33,26 +33,16 @@ use super::{Canonical, Class, Family, Finding, Needle, Site, Verdict, peer_id};
 use crate::text;
 
 pub(super) const FAMILY: Family = Family {
-    anchors: &[
-        b"/ip4", b"/ip6", b"/dns", b"/p2p", b"/onion", b"/garlic", b"/unix", b"/sni",
-    ],
+    anchors: &[b"/ip4", b"/ip6", b"/dns", b"/p2p", b"/onion", b"/garlic", b"/unix", b"/sni"],
     needles: &[
-        Needle {
-            bytes: b"%2",
-            plausible: is_escaped_name,
-        },
-        Needle {
-            bytes: b"\\u002",
-            plausible: is_escaped_name,
-        },
+        Needle { bytes: b"%2", plausible: is_escaped_name },
+        Needle { bytes: b"\\u002", plausible: is_escaped_name },
     ],
     confirm,
 };
 
 /// Starts of the names above, as the anchors have them.
-const STEMS: [&[u8]; 8] = [
-    b"ip4", b"ip6", b"dns", b"p2p", b"onion", b"garlic", b"unix", b"sni",
-];
+const STEMS: [&[u8]; 8] = [b"ip4", b"ip6", b"dns", b"p2p", b"onion", b"garlic", b"unix", b"sni"];
 
 /// Names of protocols that may follow a host name.
 const FOLLOWERS: [&[u8]; 15] = [
@@ -79,12 +69,7 @@ fn confirm<'t>(site: &Site<'t>) -> Verdict<'t> {
     let Some(name) = text::separator_at(site.text, site.at) else {
         return Verdict::Pass;
     };
-    let name_end = name
-        + site.text[name..]
-            .iter()
-            .take(9)
-            .take_while(|b| b.is_ascii_alphanumeric())
-            .count();
+    let name_end = name + site.text[name..].iter().take(9).take_while(|b| b.is_ascii_alphanumeric()).count();
     let Some(value) = text::separator_at(site.text, name_end) else {
         return Verdict::Pass;
     };
@@ -116,13 +101,7 @@ fn finding<'t>(
     class: Class,
     canonical: Canonical<'t>,
 ) -> Finding<'t> {
-    Finding {
-        range: start..end,
-        class,
-        partial: false,
-        canonical,
-        anchor: site.at,
-    }
+    Finding { range: start..end, class, partial: false, canonical, anchor: site.at }
 }
 
 fn ip4<'t>(site: &Site<'t>, start: usize) -> Found<'t> {
@@ -192,11 +171,7 @@ fn host<'t>(site: &Site<'t>, start: usize, certain: bool) -> Found<'t> {
 fn names_host(site: &Site<'_>, name: &[u8], end: usize) -> bool {
     let follows = text::separator_at(site.text, end).is_some_and(|next| {
         let rest = &site.text[next..];
-        let length = rest
-            .iter()
-            .take(12)
-            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'-')
-            .count();
+        let length = rest.iter().take(12).take_while(|b| b.is_ascii_alphanumeric() || **b == b'-').count();
         // A bracket is a mask, and stands for more letters.
         FOLLOWERS.contains(&&rest[..length]) && rest.get(length) != Some(&b'[')
     });
@@ -240,13 +215,7 @@ fn unix<'t>(site: &Site<'t>, start: usize) -> Found<'t> {
     if end == start || text::pseudonym_at(site.text, start).is_some() {
         return Err(class);
     }
-    Ok(finding(
-        site,
-        start,
-        end,
-        class,
-        Canonical::Text(&site.text[start..end]),
-    ))
+    Ok(finding(site, start, end, class, Canonical::Text(&site.text[start..end])))
 }
 
 /// Whether a multiaddr may start at the anchor: no path runs into it.
@@ -287,12 +256,7 @@ fn ends_path(byte: u8) -> bool {
 }
 
 fn p2p<'t>(site: &Site<'t>, start: usize) -> Verdict<'t> {
-    let inner = Site {
-        text: site.text,
-        at: start,
-        floor: start,
-        rules: site.rules,
-    };
+    let inner = Site { text: site.text, at: start, floor: start, rules: site.rules };
     if let Verdict::Found(finding) = peer_id::confirm(&inner) {
         return Verdict::Found(finding);
     }
@@ -315,13 +279,7 @@ fn looks_like_id(value: &[u8]) -> bool {
 
 fn partial<'t>(site: &Site<'t>, start: usize, end: usize, class: Class) -> Finding<'t> {
     let canonical = Canonical::Text(&site.text[start..end]);
-    Finding {
-        range: start..end,
-        class,
-        partial: true,
-        canonical,
-        anchor: site.at,
-    }
+    Finding { range: start..end, class, partial: true, canonical, anchor: site.at }
 }
 
 fn parse<T: std::str::FromStr>(chars: &[u8]) -> Option<T> {

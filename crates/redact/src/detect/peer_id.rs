@@ -52,10 +52,7 @@ pub(super) const FAMILY: Family = Family {
         b"ACUIAhIh",
         b"CAESI",
     ],
-    needles: &[Needle {
-        bytes: b"Qm",
-        plausible: is_qm,
-    }],
+    needles: &[Needle { bytes: b"Qm", plausible: is_qm }],
     confirm,
 };
 
@@ -105,31 +102,15 @@ const fn spelling(
     wrap: Wrap,
 ) -> Spelling {
     let partial_from = prefix.len() - letters + 8;
-    Spelling {
-        prefix,
-        letters,
-        base,
-        chars,
-        key,
-        wrap,
-        partial_from,
-        token: false,
-    }
+    Spelling { prefix, letters, base, chars, key, wrap, partial_from, token: false }
 }
 
 const fn never_partial(spelling: Spelling) -> Spelling {
-    Spelling {
-        partial_from: 0,
-        ..spelling
-    }
+    Spelling { partial_from: 0, ..spelling }
 }
 
 const fn whole_token(spelling: Spelling) -> Spelling {
-    Spelling {
-        token: true,
-        partial_from: 0,
-        ..spelling
-    }
+    Spelling { token: true, partial_from: 0, ..spelling }
 }
 
 /// Every spelling. Of two with a common start the longer prefix need not come first: all are tried.
@@ -159,14 +140,7 @@ static SPELLINGS: &[Spelling] = &[
     never_partial(spelling(b"AXISI", 0, Base::B64, 48, Key::Sha256, Wrap::Cid)),
     spelling(b"ACQIARIg", 0, Base::B64, 51, Key::Ed25519, Wrap::Multihash),
     spelling(b"ACUIAhIh", 0, Base::B64, 52, Key::Secp256k1, Wrap::Multihash),
-    whole_token(spelling(
-        b"CAESI",
-        0,
-        Base::B64,
-        48,
-        Key::Ed25519,
-        Wrap::PublicKey,
-    )),
+    whole_token(spelling(b"CAESI", 0, Base::B64, 48, Key::Ed25519, Wrap::PublicKey)),
 ];
 
 /// How far beyond its proper length a garbled id is followed, in characters.
@@ -210,19 +184,9 @@ impl Spelling {
         match whole {
             Some(canonical) if self.allows(site, end) => {
                 let start = self.start(site);
-                let end = if self.base == Base::B64 {
-                    padding(site.text, end)
-                } else {
-                    end
-                };
+                let end = if self.base == Base::B64 { padding(site.text, end) } else { end };
                 let range = start..end;
-                Some(Finding {
-                    range,
-                    class: Class::PeerId,
-                    partial: false,
-                    canonical,
-                    anchor: site.at,
-                })
+                Some(Finding { range, class: Class::PeerId, partial: false, canonical, anchor: site.at })
             }
             _ => self.partial(site),
         }
@@ -243,9 +207,7 @@ impl Spelling {
         }
         multihash[..lack].copy_from_slice(&self.key.header()[..lack]);
         multihash[lack..length].copy_from_slice(&decoded[skip..skip + length - lack]);
-        self.key
-            .is_multihash(&multihash[..length])
-            .then(|| Canonical::of(&multihash[..length]))
+        self.key.is_multihash(&multihash[..length]).then(|| Canonical::of(&multihash[..length]))
     }
 
     /// Whether the surroundings let an id stand here that decodes.
@@ -289,10 +251,7 @@ impl Spelling {
             _ => return 0,
         };
         let head = &site.text[..site.at];
-        leads
-            .iter()
-            .find(|lead| head.ends_with(lead))
-            .map_or(0, |lead| lead.len())
+        leads.iter().find(|lead| head.ends_with(lead)).map_or(0, |lead| lead.len())
     }
 
     /// An id that does not decode, if enough of it is there.
@@ -340,10 +299,7 @@ impl Key {
 /// Multihash of a peer id in its binary form: multihash, CIDv1, or public key of a short kind.
 pub(crate) fn whole_binary(value: &[u8]) -> Option<Canonical<'static>> {
     let multihash = value.strip_prefix(&[0x01, 0x72]).unwrap_or(value);
-    if [Key::Ed25519, Key::Secp256k1, Key::Sha256]
-        .iter()
-        .any(|key| key.is_multihash(multihash))
-    {
+    if [Key::Ed25519, Key::Secp256k1, Key::Sha256].iter().any(|key| key.is_multihash(multihash)) {
         return Some(Canonical::of(multihash));
     }
     [Key::Ed25519, Key::Secp256k1].iter().find_map(|key| {
@@ -358,13 +314,7 @@ pub(crate) fn whole_binary(value: &[u8]) -> Option<Canonical<'static>> {
 /// A finding over the text itself.
 pub(super) fn partial(text: &[u8], range: std::ops::Range<usize>, anchor: usize) -> Finding<'_> {
     let canonical = Canonical::Text(&text[range.clone()]);
-    Finding {
-        range,
-        class: Class::PeerId,
-        partial: true,
-        canonical,
-        anchor,
-    }
+    Finding { range, class: Class::PeerId, partial: true, canonical, anchor }
 }
 
 /// Whether another id, of a kind that needs no edges, starts at `start`. Its anchor may come up to nine characters
@@ -374,20 +324,11 @@ fn whole_id_at(site: &Site<'_>, start: usize) -> bool {
         let Some(rest) = site.text.get(start + later..) else {
             return false;
         };
-        let next = Site {
-            text: site.text,
-            at: start + later,
-            floor: start,
-            rules: site.rules,
-        };
+        let next = Site { text: site.text, at: start + later, floor: start, rules: site.rules };
         SPELLINGS
             .iter()
             .filter(|spelling| !spelling.token && spelling.matches(rest))
-            .any(|spelling| {
-                spelling
-                    .confirm(&next)
-                    .is_some_and(|finding| finding.range.start == start)
-            })
+            .any(|spelling| spelling.confirm(&next).is_some_and(|finding| finding.range.start == start))
     })
 }
 
@@ -395,24 +336,17 @@ fn whole_id_at(site: &Site<'_>, start: usize) -> bool {
 fn in_peer_context(site: &Site<'_>) -> bool {
     let head = &site.text[..site.at];
     if let Some(name) = text::separator_before(site.text, site.at) {
-        return [&b"p2p"[..], b"ipfs", b"ipns"]
-            .iter()
-            .any(|proto| head[..name].ends_with(proto));
+        return [&b"p2p"[..], b"ipfs", b"ipns"].iter().any(|proto| head[..name].ends_with(proto));
     }
     super::short_id::ends_with_label(head)
 }
 
 fn padding(text: &[u8], end: usize) -> usize {
-    end + text[end..]
-        .iter()
-        .take(2)
-        .take_while(|&&byte| byte == b'=')
-        .count()
+    end + text[end..].iter().take(2).take_while(|&&byte| byte == b'=').count()
 }
 
 fn is_qm(rest: &[u8]) -> bool {
-    rest.get(2..46)
-        .is_some_and(|chars| chars.iter().all(|&byte| Base::B58.contains(byte)))
+    rest.get(2..46).is_some_and(|chars| chars.iter().all(|&byte| Base::B58.contains(byte)))
 }
 
 #[cfg(test)]
@@ -422,14 +356,8 @@ mod tests {
     #[test]
     fn every_spelling_has_an_anchor_at_its_start() {
         for spelling in SPELLINGS {
-            let found = FAMILY
-                .anchors
-                .iter()
-                .any(|anchor| spelling.prefix.starts_with(anchor))
-                || FAMILY
-                    .needles
-                    .iter()
-                    .any(|needle| spelling.prefix.starts_with(needle.bytes));
+            let found = FAMILY.anchors.iter().any(|anchor| spelling.prefix.starts_with(anchor))
+                || FAMILY.needles.iter().any(|needle| spelling.prefix.starts_with(needle.bytes));
             assert!(found, "{:?}", spelling.prefix.escape_ascii().to_string());
             if spelling.base.folds_case() && spelling.base != Base::Hex {
                 let upper = spelling.prefix.to_ascii_uppercase();

@@ -10,11 +10,7 @@ use super::{Family, Site, Verdict, peer_id};
 use crate::base::Base;
 use crate::text;
 
-pub(super) const FAMILY: Family = Family {
-    anchors: &[LABEL],
-    needles: &[],
-    confirm,
-};
+pub(super) const FAMILY: Family = Family { anchors: &[LABEL], needles: &[], confirm };
 
 const LABEL: &[u8] = b"peer.ID";
 /// Characters after the star, and of the whole older form.
@@ -52,15 +48,9 @@ fn confirm<'t>(site: &Site<'t>) -> Verdict<'t> {
 
 /// Whether `head` ends with the label and a space.
 pub(super) fn ends_with_label(head: &[u8]) -> bool {
-    SPACES.iter().any(|space| {
-        head.strip_suffix(*space)
-            .is_some_and(|label| label.ends_with(LABEL))
-    })
+    SPACES.iter().any(|space| head.strip_suffix(*space).is_some_and(|label| label.ends_with(LABEL)))
 }
 
 fn after_any(text: &[u8], at: usize, options: &[&[u8]]) -> Option<usize> {
-    options
-        .iter()
-        .find(|option| text[at..].starts_with(option))
-        .map(|option| at + option.len())
+    options.iter().find(|option| text[at..].starts_with(option)).map(|option| at + option.len())
 }

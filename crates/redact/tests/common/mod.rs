@@ -1,10 +1,7 @@
 //! Shared by the tests: ids in every spelling, written by encoders that share no code with the crate.
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests; an unwrap that fails is a failed test"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests; an unwrap that fails is a failed test")]
 #![allow(unreachable_pub, reason = "a module of test binaries")]
 
 use redact::{Action, Counts, Key, Keyring, Options, QmBare, Redactor};
@@ -18,10 +15,7 @@ pub fn redactor(action: Action) -> Redactor {
 }
 
 pub fn keeping_qm() -> Redactor {
-    let options = Options {
-        qm_bare: QmBare::Keep,
-        ..Options::all(Action::Mask)
-    };
+    let options = Options { qm_bare: QmBare::Keep, ..Options::all(Action::Mask) };
     Redactor::new(options, None).unwrap()
 }
 
@@ -75,23 +69,15 @@ pub fn base_x(bytes: &[u8], alphabet: &str) -> String {
     }
     let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     let zeros = std::iter::repeat_n(0, zeros);
-    zeros
-        .chain(digits.into_iter().rev())
-        .map(|digit| char::from(alphabet[digit]))
-        .collect()
+    zeros.chain(digits.into_iter().rev()).map(|digit| char::from(alphabet[digit])).collect()
 }
 
 /// Bit string, `width` bits a character.
 pub fn bits(bytes: &[u8], alphabet: &str, width: usize) -> String {
-    let all: Vec<u8> = bytes
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
-        .collect();
+    let all: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
     all.chunks(width)
         .map(|chunk| {
-            let value = (0..width).fold(0, |value, i| {
-                value << 1 | usize::from(*chunk.get(i).unwrap_or(&0))
-            });
+            let value = (0..width).fold(0, |value, i| value << 1 | usize::from(*chunk.get(i).unwrap_or(&0)));
             char::from(alphabet.as_bytes()[value])
         })
         .collect()
