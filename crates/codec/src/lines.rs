@@ -16,6 +16,9 @@ use memchr::memchr;
 /// How far a cut goes back to the start of a word, in bytes.
 const WORD: usize = 256;
 
+/// A word that broke off is kept when it is shorter than this, in bytes.
+const SHORT_WORD: usize = 10;
+
 /// A line without its line break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
@@ -104,6 +107,18 @@ impl LineFramer {
     fn copy(&mut self, bytes: &[u8]) {
         let room = self.max_line_bytes.saturating_add(2).saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+impl<'a> Line<'a> {
+    /// A line whose end never came, without the word in which it broke off: half an identifier is not recognised as one. A
+    /// word too short to tell anything stays.
+    pub fn broken_off(self) -> Line<'a> {
+        let end = cut_at(self.bytes, self.bytes.len());
+        if self.bytes.len() - end < SHORT_WORD {
+            return self;
+        }
+        Line { bytes: self.bytes.get(..end).unwrap_or_default(), cut: true }
     }
 }
 

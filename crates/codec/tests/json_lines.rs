@@ -311,3 +311,20 @@ proptest! {
         codec::fuzzing::json_lines(&data);
     }
 }
+
+#[test]
+fn a_line_that_breaks_off_loses_the_word_it_broke_in() {
+    let last = |text: &str| {
+        let mut session = JsonLines::new(JsonLinesLimits::default());
+        let mut out = batch();
+        assert_eq!(session.push(text.as_bytes(), NOW, &mut out), text.len());
+        session.finish(NOW, &mut out);
+        let records = records(out);
+        format!("{} {}", show(&records[0].body), show_all(&records[0].attributes))
+    };
+    let id = "12D3KooWBtg3aaRM";
+    let cut = r#""{\"message\":\"dial " tags=["_jsonparsefailure","_line_cut"]"#;
+    assert_eq!(last(&format!("{{\"message\":\"dial {id}")), cut);
+    assert_eq!(last("{\"message\":\"whole\"}"), "\"whole\" ");
+    assert_eq!(last("not json"), r#""not json" tags=["_jsonparsefailure"]"#);
+}

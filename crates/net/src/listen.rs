@@ -77,21 +77,30 @@ impl Listen {
         Ok(Bound { listener, local_addr, tls, listen: self.clone() })
     }
 
-    /// Binds the first address of the endpoint that can be bound.
-    async fn bind_any(&self) -> Result<TcpListener, BindError> {
-        let bad = |reason: String| BindError::Address { endpoint: self.endpoint.clone(), reason };
-        let (host, port) = self
-            .endpoint
-            .rsplit_once(':')
-            .ok_or_else(|| bad("no port in it; write host:port, such as 127.0.0.1:4317".to_owned()))?;
+    /// Checks the form of the endpoint without looking up names or binding.
+    ///
+    /// # Errors
+    /// [`BindError::Address`].
+    pub fn check(&self) -> Result<(), BindError> {
+        let bad = |reason: String| Err(BindError::Address { endpoint: self.endpoint.clone(), reason });
+        let Some((host, port)) = self.endpoint.rsplit_once(':') else {
+            return bad("no port in it; write host:port, such as 127.0.0.1:4317".to_owned());
+        };
         if port.parse::<u16>().is_err() {
-            return Err(bad(format!("{port:?} is no port number between 0 and 65535")));
+            return bad(format!("{port:?} is no port number between 0 and 65535"));
         }
         if host.is_empty() {
-            return Err(bad(format!(
+            return bad(format!(
                 "no host in it; write 127.0.0.1:{port} for this host only or 0.0.0.0:{port} for every interface"
-            )));
+            ));
         }
+        Ok(())
+    }
+
+    /// Binds the first address of the endpoint that can be bound.
+    async fn bind_any(&self) -> Result<TcpListener, BindError> {
+        self.check()?;
+        let bad = |reason: String| BindError::Address { endpoint: self.endpoint.clone(), reason };
         let addresses = tokio::net::lookup_host(&self.endpoint)
             .await
             .map_err(|e| bad(format!("the host name could not be resolved: {e}")))?;

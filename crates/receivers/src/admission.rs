@@ -63,3 +63,8 @@ pub(crate) fn positive(name: &str, value: u64) -> Result<(), BuildError> {
 pub(crate) async fn bind(listen: Listen) -> Result<Bound, BuildError> {
     listen.bind().await.map_err(|error| BuildError::new(error.to_string()))
 }
+
+/// Refuses an address that cannot be one, before anything is bound.
+pub(crate) fn checked(listen: &Listen) -> Result<(), BuildError> {
+    listen.check().map_err(|error| BuildError::new(error.to_string()))
+}

@@ -57,7 +57,7 @@ pub enum KeyError {
     #[error("the key file {} exists already and is not overwritten: a lost key cannot be made again", .0.display())]
     Exists(PathBuf),
     /// The file holds something, but no key.
-    #[error("the key file {} holds no key: {source}", path.display())]
+    #[error("the key file {} holds no key", path.display())]
     Content {
         /// The key file.
         path: PathBuf,

@@ -22,7 +22,7 @@
 //! | tag | when | the event |
 //! |---|---|---|
 //! | `_jsonparsefailure` | not JSON, or not an object (or an array of objects) | its body is the raw line |
-//! | `_line_cut` (with the one before) | longer than the limit | its body is what the limit left |
+//! | `_line_cut` (with the one before) | longer than the limit, or broken off by its sender | its body is what is left |
 //! | `_too_many_fields`, `_too_deep` (with the first) | past those limits | its body is the raw line |
 //! | `_timestampparsefailure` | `@timestamp` is no time | the raw value is the attribute `_@timestamp`; time is now |
 //!
@@ -104,7 +104,9 @@ impl JsonLines {
     /// Adds what the connection sent last, if it ended without a line break.
     pub fn finish(&mut self, now_unix_nano: u64, batch: &mut LogsBuilder) {
         if let Some(line) = self.framer.finish() {
-            self.decoder.line(line, now_unix_nano, batch);
+            // A whole event lacks its line break only; anything else broke off, perhaps within an identifier.
+            let whole = line.cut || serde_json::from_slice::<serde::de::IgnoredAny>(line.bytes).is_ok();
+            self.decoder.line(if whole { line } else { line.broken_off() }, now_unix_nano, batch);
         }
     }
 

@@ -20,7 +20,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind, positive};
+use crate::admission::{Connections, bind, checked, positive};
 use session::{Session, Settings};
 
 /// How long a connection may take to hand over what it holds at shutdown; longer than its own patience for that.
@@ -78,6 +78,7 @@ impl ReceiverConfig for LogstashConfig {
                 self.max_line_bytes
             )));
         }
+        checked(&Listen::new(&self.endpoint))?;
         positive("max_connections", self.max_connections as u64)?;
         positive("line_timeout_ms", self.line_timeout_ms)?;
         Ok(self)

@@ -31,7 +31,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind, positive};
+use crate::admission::{Connections, bind, checked, positive};
 use intake::Intake;
 
 const GRPC_PORT: u16 = 4317;
@@ -135,6 +135,9 @@ impl ReceiverConfig for OtlpConfig {
                 "nothing to listen on: add `grpc: {}` for OTLP/gRPC on 127.0.0.1:4317, `http: {}` for OTLP/HTTP on \
                  127.0.0.1:4318, or both",
             ));
+        }
+        for (config, port) in [(&self.grpc, GRPC_PORT), (&self.http, HTTP_PORT)] {
+            config.as_ref().map_or(Ok(()), |config| checked(&config.listen(port)))?;
         }
         for (section, config) in [("grpc", &self.grpc), ("http", &self.http)] {
             config.as_ref().map_or(Ok(()), |config| config.check(section))?;

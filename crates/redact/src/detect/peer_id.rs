@@ -143,6 +143,9 @@ static SPELLINGS: &[Spelling] = &[
     whole_token(spelling(b"CAESI", 0, Base::B64, 48, Key::Ed25519, Wrap::PublicKey)),
 ];
 
+/// From how many characters on the start of a `Qm` id at the end of a text is taken for one that was cut off.
+const QM_CUT: usize = 22;
+
 /// How far beyond its proper length a garbled id is followed, in characters.
 const GARBLED: usize = 16;
 
@@ -257,18 +260,33 @@ impl Spelling {
     /// An id that does not decode, if enough of it is there.
     fn partial<'t>(&self, site: &Site<'t>) -> Option<Finding<'t>> {
         if self.partial_from == 0 {
-            return None;
+            return self.cut_off(site);
         }
         let body = site.at + self.letters;
         let end = text::run_of(site.text, body, self.chars + GARBLED, self.base);
         let end = text::first_pseudonym(site.text, body, end).unwrap_or(end);
         let enough = end - body >= self.partial_from;
         let distinct = match self.base {
-            // Eight digits alone may be any number.
-            Base::Hex => end - body >= 24 && (self.wrap == Wrap::Cid || self.lead(site) > 0),
+            // Eight digits alone may be any number; a public key that starts a word and was cut off is long.
+            Base::Hex if self.wrap == Wrap::Cid || self.lead(site) > 0 => end - body >= 24,
+            Base::Hex => end - body >= 40 && site.starts_token(),
             _ => self.prefix.len() >= 8 || site.starts_token(),
         };
         (enough && distinct).then(|| partial(site.text, self.start(site)..end, site.at))
+    }
+}
+
+impl Spelling {
+    /// `Qm` is too short a start to know an id by, save where the text ends within one: what cuts texts cuts at their end.
+    fn cut_off<'t>(&self, site: &Site<'t>) -> Option<Finding<'t>> {
+        if self.prefix != b"Qm" || (site.rules.qm_bare == QmBare::Keep && !in_peer_context(site)) {
+            return None;
+        }
+        let end = text::run_of(site.text, site.at, self.chars, self.base);
+        let rest = &site.text[end..];
+        let ends = rest.is_empty() || rest == b"..." || rest == "…".as_bytes();
+        let enough = (QM_CUT..self.chars).contains(&(end - site.at));
+        (ends && enough && site.starts_token()).then(|| partial(site.text, site.at..end, site.at))
     }
 }
 
@@ -346,7 +364,7 @@ fn padding(text: &[u8], end: usize) -> usize {
 }
 
 fn is_qm(rest: &[u8]) -> bool {
-    rest.get(2..46).is_some_and(|chars| chars.iter().all(|&byte| Base::B58.contains(byte)))
+    rest.get(2..QM_CUT).is_some_and(|chars| chars.iter().all(|&byte| Base::B58.contains(byte)))
 }
 
 #[cfg(test)]
@@ -364,6 +382,29 @@ mod tests {
                 assert!(FAMILY.anchors.iter().any(|anchor| upper.starts_with(anchor)));
             }
         }
+    }
+
+    #[test]
+    fn ids_that_were_cut_off_are_found_and_words_that_look_alike_are_not() {
+        let detectors = crate::detect::Detectors::new();
+        let found = |text: &str| {
+            let mut found = Vec::new();
+            let mut counts = crate::Counts::default();
+            let mut out = |finding: Finding<'_>| found.push(finding.range);
+            detectors.find(text.as_bytes(), crate::detect::Rules::default(), &mut counts, &mut out);
+            found
+        };
+        let qm = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+        for len in QM_CUT..46 {
+            let cut = &qm[..len];
+            assert_eq!(found(&format!("dial {cut}")).first(), Some(&(5..5 + len)), "{len}");
+            assert_eq!(found(&format!("dial {cut}...")).len(), 1, "{len}");
+            assert!(found(&format!("dial {cut} and more")).is_empty(), "a whole word of {len}");
+            assert!(found(&format!("x{cut}")).is_empty(), "within a word");
+        }
+        let key = "080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
+        assert_eq!(found(&format!("key={}", &key[..62])).first(), Some(&(4..66)));
+        assert!(found(&format!("n={}", &key[..24])).is_empty());
     }
 
     #[test]
