@@ -47,6 +47,8 @@ impl Telemetry {
             .and_then(PrometheusBuilder::install_recorder)
             .context("cannot install the metrics recorder")?;
         engine::describe_all();
+        receivers::describe_all();
+        processors::describe_all();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             handle,

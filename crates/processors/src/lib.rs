@@ -19,3 +19,20 @@ pub const PROCESSORS: &[ProcessorFactory] = &[
     ProcessorFactory::of::<sample::SampleConfig>(),
     ProcessorFactory::of::<relabel::RelabelConfig>(),
 ];
+
+/// Registers the help texts of the processors' own metrics. Call it once, after the recorder is installed.
+pub fn describe_all() {
+    use metrics::{Unit, describe_counter};
+    describe_counter!("floodway_redact_findings_total", "Identifiers replaced, by class and action.");
+    describe_counter!("floodway_redact_partial_total", "Of these, identifiers that were cut off or garbled.");
+    describe_counter!("floodway_redact_candidates_total", "Places that looked like an identifier.");
+    describe_counter!("floodway_redact_bytes_scanned_total", Unit::Bytes, "Bytes searched for identifiers.");
+    describe_counter!(
+        "floodway_redact_unknown_fields_dropped_total",
+        "Fields unknown to this version that were deleted because an identifier stood in them."
+    );
+    describe_counter!(
+        "floodway_relabel_refused_writes_total",
+        "Labels that relabel rules could not write: too large, or not writable for this signal."
+    );
+}

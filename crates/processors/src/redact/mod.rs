@@ -60,7 +60,7 @@ pub struct RedactConfig {
     keep_keys: BTreeSet<String>,
 }
 
-/// See [`RedactConfig::action`].
+/// What stands in the place of an identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ActionConfig {
@@ -101,7 +101,7 @@ impl From<ActionConfig> for Action {
     }
 }
 
-/// See [`RedactConfig::mode`].
+/// `enforce` replaces, `shadow` only counts, `off` does nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
@@ -111,7 +111,7 @@ enum Mode {
     Off,
 }
 
-/// See [`RedactConfig::qm_bare`].
+/// What happens to an id that starts with `Qm` and has nothing before it that says peer: it may be a content id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum QmBareConfig {

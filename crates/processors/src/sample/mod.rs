@@ -56,7 +56,7 @@ struct LogSampling {
     field: Option<String>,
 }
 
-/// See [`LogSampling::by`].
+/// What decides for a log record: its trace id, or the value of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum LogKey {
@@ -65,7 +65,7 @@ enum LogKey {
     Field,
 }
 
-/// See [`SampleConfig::on_missing`].
+/// What happens to records without anything to decide by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnMissing {
