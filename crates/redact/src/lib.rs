@@ -34,4 +34,4 @@ pub use detect::{Canonical, Detectors, Finding, QmBare, Rules};
 pub use key::{Key, KeyError, Keyring, MIN_KEY_BYTES};
 pub use pseudonym::{Action, MAX_REPLACEMENT, PSEUDONYM_BYTES, Pseudonymizer};
 pub use redactor::{Options, OptionsError, Redactor, Replacement};
-pub use scan::{Anchors, Scanner};
+pub use scan::{Anchors, BLOCK, Scanner};

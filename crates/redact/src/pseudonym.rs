@@ -20,6 +20,9 @@
 //!
 //! Not here: where the text is put.
 
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -76,6 +79,8 @@ pub struct Pseudonymizer {
     /// HMAC that has taken in the key; cloned for each pseudonym.
     keyed: Hmac<Sha256>,
     kid: [u8; 2],
+    /// Tells the digests of this key from those of others in the thread's cache.
+    owner: u64,
 }
 
 impl std::fmt::Debug for Pseudonymizer {
@@ -88,7 +93,8 @@ impl Pseudonymizer {
     /// Takes in the key once, for all pseudonyms.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        Self { keyed: key.mac(), kid: key.kid_bytes() }
+        static OWNERS: AtomicU64 = AtomicU64::new(1);
+        Self { keyed: key.mac(), kid: key.kid_bytes(), owner: OWNERS.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Writes a pseudonym of [`PSEUDONYM_BYTES`] bytes, or as long as `out` where that is longer; a shorter `out` gets
@@ -122,7 +128,23 @@ impl Pseudonymizer {
         (number % u64::from(count.max(1))) as u32
     }
 
+    /// The HMAC of an identity; that of one seen lately costs a comparison, and a network's peers come again and again.
     fn digest(&self, class: Class, canonical: &Canonical<'_>) -> [u8; 32] {
+        let Canonical::Bytes { buf, len } = canonical else { return self.compute(class, canonical) };
+        let id = &buf[..usize::from(*len)];
+        RECENT.with_borrow_mut(|recent| {
+            if recent.is_empty() {
+                recent.resize(SLOTS, Recent::default());
+            }
+            let slot = &mut recent[Recent::slot(class, id)];
+            if !slot.is(self.owner, class, id) {
+                slot.set(self.owner, class, id, self.compute(class, canonical));
+            }
+            slot.digest
+        })
+    }
+
+    fn compute(&self, class: Class, canonical: &Canonical<'_>) -> [u8; 32] {
         let mut mac = self.start(class.tag());
         match canonical {
             Canonical::Bytes { buf, len } => mac.update(&buf[..usize::from(*len)]),
@@ -153,6 +175,58 @@ impl Pseudonymizer {
         mac.update(tag.as_bytes());
         mac.update(&[0]);
         mac
+    }
+}
+
+thread_local! {
+    /// Digests by a hash of class and identity; a newer one takes the place of an older one.
+    static RECENT: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Digests that a thread keeps, a power of two: some 180 KB.
+const SLOTS: usize = 2048;
+/// Longest identity that is kept; longer ones are computed each time.
+const LONGEST: usize = 40;
+
+#[derive(Clone, Copy)]
+struct Recent {
+    owner: u64,
+    class: u8,
+    len: u8,
+    id: [u8; LONGEST],
+    digest: [u8; 32],
+}
+
+impl Default for Recent {
+    /// No key has the number 0.
+    fn default() -> Self {
+        Self { owner: 0, class: 0, len: 0, id: [0; LONGEST], digest: [0; 32] }
+    }
+}
+
+impl Recent {
+    fn slot(class: Class, id: &[u8]) -> usize {
+        // Keys end in random bytes, and addresses differ most in their last ones.
+        let tail = id.iter().rev().take(8).fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
+        let mixed = (tail ^ class.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    }
+
+    fn is(&self, owner: u64, class: Class, id: &[u8]) -> bool {
+        self.owner == owner
+            && usize::from(self.class) == class.index()
+            && usize::from(self.len) == id.len()
+            && self.id.get(..id.len()) == Some(id)
+    }
+
+    fn set(&mut self, owner: u64, class: Class, id: &[u8], digest: [u8; 32]) {
+        self.digest = digest;
+        let Some(place) = self.id.get_mut(..id.len()) else {
+            self.owner = 0;
+            return;
+        };
+        place.copy_from_slice(id);
+        (self.owner, self.class, self.len) = (owner, class.index() as u8, id.len() as u8);
     }
 }
 
@@ -187,6 +261,27 @@ mod tests {
             assert_eq!(out, long[..length]);
         }
         assert_ne!(long[8..56], long[56..104], "each block differs");
+    }
+
+    #[test]
+    fn what_is_kept_of_earlier_ones_changes_nothing() {
+        let other = Pseudonymizer::new(&Key::new((1..33).collect()).unwrap().with_kid("a7").unwrap());
+        let ids: Vec<[u8; 34]> = (0..5000u32)
+            .map(|n| {
+                let mut id = [7; 34];
+                id[n as usize % 31..][..4].copy_from_slice(&n.to_be_bytes());
+                id
+            })
+            .collect();
+        for pseudonymizer in [pseudonymizer(), other] {
+            for _ in 0..2 {
+                for (id, class) in ids.iter().flat_map(|id| [(id, Class::PeerId), (id, Class::MultiaddrIp)]) {
+                    let canonical = Canonical::of(id);
+                    let want = pseudonymizer.compute(class, &canonical);
+                    assert_eq!(pseudonymizer.digest(class, &canonical), want);
+                }
+            }
+        }
     }
 
     #[test]

@@ -104,6 +104,14 @@ impl Redactor {
         self.detectors.scanner().anchors(bytes, out);
     }
 
+    /// The same for those that start within `range`; see [`crate::Scanner::anchors_within`].
+    ///
+    /// # Panics
+    /// If `bytes` is 4 GiB long or longer.
+    pub fn anchors_within(&self, bytes: &[u8], range: Range<usize>, out: &mut Vec<u32>) {
+        self.detectors.scanner().anchors_within(bytes, range, out);
+    }
+
     /// Hands the replacements for `text` to `out`, in order, not overlapping. `text` may be any bytes.
     pub fn redact_text(&self, text: &[u8], counts: &mut Counts, out: &mut impl FnMut(Replacement<'_>)) {
         self.detectors.find(text, self.rules(), counts, &mut |finding| self.replace(&finding, out));

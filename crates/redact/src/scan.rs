@@ -16,6 +16,8 @@
 //!
 //! Not here: what an anchor means (`detect`), and any notion of fields, strings or boundaries.
 
+use std::ops::Range;
+
 use aho_corasick::Span;
 use aho_corasick::packed::{self, MatchKind, Searcher};
 use memchr::memmem::Finder;
@@ -46,6 +48,7 @@ impl Scanner {
     pub fn new() -> Self {
         let mut anchors: Vec<&'static [u8]> =
             FAMILIES.iter().flat_map(|family| family.anchors).copied().collect();
+        assert!(anchors.iter().all(|anchor| anchor.len() <= LONGEST), "raise LONGEST");
         anchors.sort_unstable();
         anchors.dedup();
         let mut sources: Vec<Source> = anchors.chunks(SLIM_TEDDY).flat_map(Source::literals).collect();
@@ -59,12 +62,23 @@ impl Scanner {
     /// # Panics
     /// If `bytes` is 4 GiB long or longer: positions are 32-bit, and a request that large is refused much earlier.
     pub fn anchors(&self, bytes: &[u8], out: &mut Vec<u32>) {
+        for from in (0..bytes.len()).step_by(BLOCK) {
+            self.anchors_within(bytes, from..bytes.len().min(from + BLOCK), out);
+        }
+    }
+
+    /// Appends the positions of the anchors that start within `range` of `bytes`, sorted, each once. Callers that have
+    /// searches of their own go over a buffer block by block ([`BLOCK`]), so that only the first search has to fetch it.
+    ///
+    /// # Panics
+    /// As [`Scanner::anchors`].
+    pub fn anchors_within(&self, bytes: &[u8], range: Range<usize>, out: &mut Vec<u32>) {
         assert!(u32::try_from(bytes.len()).is_ok(), "a buffer of 4 GiB or more cannot be scanned");
         let first = out.len();
         let mut busy = 0;
         for source in &self.sources {
             let before = out.len();
-            source.for_each(bytes, |at| out.push(at as u32));
+            source.for_each(bytes, range.clone(), |at| out.push(at as u32));
             busy += u32::from(out.len() > before);
         }
         if busy > 1 {
@@ -85,7 +99,7 @@ impl Scanner {
     pub fn iter<'s>(&'s self, bytes: &'s [u8]) -> Anchors<'s> {
         let mut next = [NONE; MAX_SOURCES];
         for (slot, source) in next.iter_mut().zip(&self.sources) {
-            *slot = source.find(bytes, 0).unwrap_or(NONE);
+            *slot = source.find(bytes, 0..bytes.len()).unwrap_or(NONE);
         }
         Anchors { scanner: self, bytes, next }
     }
@@ -108,7 +122,7 @@ impl Iterator for Anchors<'_> {
         let at = self.next[..sources.len()].iter().copied().min().filter(|&at| at != NONE)?;
         for (slot, source) in self.next.iter_mut().zip(sources) {
             if *slot == at {
-                *slot = source.find(self.bytes, at + 1).unwrap_or(NONE);
+                *slot = source.find(self.bytes, at + 1..self.bytes.len()).unwrap_or(NONE);
             }
         }
         Some(at)
@@ -130,20 +144,25 @@ impl Source {
         Source::Needle(Finder::new(needle.bytes), needle.plausible)
     }
 
-    /// First hit at or after `from`.
-    fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        if from >= bytes.len() {
+    /// First hit that starts within `range`.
+    fn find(&self, bytes: &[u8], range: Range<usize>) -> Option<usize> {
+        if range.is_empty() {
             return None;
         }
+        // A hit may end behind the range.
+        let end = bytes.len().min(range.end + LONGEST - 1);
         match self {
             Source::Packed(searcher) => {
-                let span = Span { start: from, end: bytes.len() };
-                Some(searcher.find_in(bytes, span)?.start())
+                let span = Span { start: range.start, end };
+                Some(searcher.find_in(bytes, span)?.start()).filter(|at| *at < range.end)
             }
             Source::Needle(finder, plausible) => {
-                let mut from = from;
+                let mut from = range.start;
                 loop {
-                    let at = from + finder.find(&bytes[from..])?;
+                    let at = from + finder.find(&bytes[from..end])?;
+                    if at >= range.end {
+                        return None;
+                    }
                     if plausible(&bytes[at..]) {
                         return Some(at);
                     }
@@ -153,9 +172,9 @@ impl Source {
         }
     }
 
-    fn for_each(&self, bytes: &[u8], mut hit: impl FnMut(usize)) {
-        let mut from = 0;
-        while let Some(at) = self.find(bytes, from) {
+    fn for_each(&self, bytes: &[u8], range: Range<usize>, mut hit: impl FnMut(usize)) {
+        let mut from = range.start;
+        while let Some(at) = self.find(bytes, from..range.end) {
             hit(at);
             from = at + 1;
         }
@@ -171,6 +190,10 @@ fn deal(sorted: &[&'static [u8]]) -> Vec<&'static [u8]> {
         .collect()
 }
 
+/// Bytes that all searches go over before any goes on: a block stays in the nearest cache, a whole request does not.
+pub const BLOCK: usize = 32 << 10;
+/// No anchor is longer (checked when the scanner is made).
+const LONGEST: usize = 16;
 const TEDDY_BUCKETS: usize = 8;
 /// Most patterns that Teddy searches at full speed.
 const SLIM_TEDDY: usize = 32;

@@ -13,6 +13,8 @@
 //! The position is that of `12`: within the value that holds the id, where a length before it may be that of the field.
 //! A chance hit costs a look at one field.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 
 /// The last two bytes of the anchors, and what stands before them. Two searches for pairs cost half of four for the whole.
@@ -30,15 +32,14 @@ impl Scanner {
         Self { pairs: ANCHORS.map(|(pair, before)| (Finder::new(&pair).into_owned(), before)) }
     }
 
-    /// Adds the positions in `bytes` to the sorted list `out`.
-    pub(super) fn anchors(&self, bytes: &[u8], out: &mut Vec<u32>) {
-        let before = out.len();
+    /// Adds those whose `12` stands within `range` of `bytes` to `out`, not sorted.
+    pub(super) fn anchors_within(&self, bytes: &[u8], range: Range<usize>, out: &mut Vec<u32>) {
+        // The second byte of a pair may stand behind the range.
+        let searched = &bytes[range.start..bytes.len().min(range.end + 1)];
         for (finder, heads) in &self.pairs {
             let ends_with_head = |at: &usize| heads.iter().any(|head| bytes[..*at].ends_with(head));
-            out.extend(finder.find_iter(bytes).filter(ends_with_head).map(|at| at as u32));
-        }
-        if out.len() > before {
-            out.sort_unstable();
+            let found = finder.find_iter(searched).map(|at| range.start + at);
+            out.extend(found.filter(ends_with_head).map(|at| at as u32));
         }
     }
 }

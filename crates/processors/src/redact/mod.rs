@@ -179,38 +179,49 @@ struct Redact {
 }
 
 thread_local! {
-    /// The anchors of the request at hand; its memory serves the next one.
-    static ANCHORS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { anchors: Vec::new(), splice: Splice::new() });
 }
 
-/// A list of anchors that grew longer than this is not kept for the next request.
+/// What the request at hand needs; its memory serves the next one.
+struct Scratch {
+    anchors: Vec<u32>,
+    splice: Splice,
+}
+
+/// A list of anchors that grew longer than this is not kept for the next request, nor are the edits that came of it.
 const MAX_KEPT_ANCHORS: usize = 64 * 1024;
 
 impl Processor for Redact {
     fn process(&self, request: Request) -> Result<Option<Request>, ProcessError> {
-        ANCHORS.with_borrow_mut(|anchors| {
-            anchors.clear();
-            let redacted = self.redact(request, anchors);
-            anchors.shrink_to(MAX_KEPT_ANCHORS);
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.anchors.clear();
+            let redacted = self.redact(request, scratch);
+            if scratch.anchors.len() > MAX_KEPT_ANCHORS {
+                scratch.anchors = Vec::new();
+                scratch.splice = Splice::new();
+            }
             redacted.map(Some)
         })
     }
 }
 
 impl Redact {
-    fn redact(&self, request: Request, anchors: &mut Vec<u32>) -> Result<Request, ProcessError> {
+    fn redact(
+        &self,
+        request: Request,
+        Scratch { anchors, splice }: &mut Scratch,
+    ) -> Result<Request, ProcessError> {
         let buf = request.bytes();
         if u32::try_from(buf.len()).is_err() {
             return Err(refused("the request is larger than 4 GiB"));
         }
         self.counters.bytes.increment(buf.len() as u64);
-        self.redactor.anchors(buf, anchors);
-        self.binary.anchors(buf, anchors);
+        self.search(buf, anchors);
         if anchors.is_empty() {
             return Ok(request);
         }
-        let mut splice = Splice::new();
-        let found = Visit::new(self, buf, anchors, &mut splice)
+        splice.clear();
+        let found = Visit::new(self, buf, anchors, splice)
             .request(request.signal())
             .map_err(|_| refused("the request cannot be walked to its end"))?;
         self.counters.count(&found);
@@ -220,9 +231,25 @@ impl Redact {
             }
             Mode::Enforce => {
                 let items = request.items();
-                Ok(request.spliced(&splice, items))
+                Ok(request.spliced(splice, items))
             }
             Mode::Shadow | Mode::Off => Ok(request),
+        }
+    }
+}
+
+impl Redact {
+    /// All places where an id may stand, sorted. Block by block, so that one search finds in the cache what another fetched.
+    fn search(&self, buf: &[u8], anchors: &mut Vec<u32>) {
+        for from in (0..buf.len()).step_by(redact::BLOCK) {
+            let block = from..buf.len().min(from + redact::BLOCK);
+            let first = anchors.len();
+            self.redactor.anchors_within(buf, block.clone(), anchors);
+            let texts = anchors.len();
+            self.binary.anchors_within(buf, block, anchors);
+            if anchors.len() > texts {
+                anchors[first..].sort_unstable();
+            }
         }
     }
 }

@@ -33,11 +33,8 @@ use super::{Canonical, Class, Family, Finding, Needle, Site, Verdict, peer_id};
 use crate::text;
 
 pub(super) const FAMILY: Family = Family {
-    anchors: &[b"/ip4", b"/ip6", b"/dns", b"/p2p", b"/onion", b"/garlic", b"/unix", b"/sni"],
-    needles: &[
-        Needle { bytes: b"%2", plausible: is_escaped_name },
-        Needle { bytes: b"\\u002", plausible: is_escaped_name },
-    ],
+    anchors: &[b"/ip4", b"/ip6", b"/dns", b"/p2p", b"/onion", b"/garlic", b"/unix", b"/sni", b"\\u002"],
+    needles: &[Needle { bytes: b"%2", plausible: is_escaped_name }],
     confirm,
 };
 
