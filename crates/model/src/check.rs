@@ -72,17 +72,17 @@ impl Repairs {
     }
 }
 
-/// Checks `bytes` and mends them where needed: the records, the bytes, what was mended.
-pub(crate) fn receive(signal: Signal, bytes: Bytes) -> Result<(usize, Bytes, Repairs), Malformed> {
+/// Checks `bytes` and mends them where needed: what the walk found, and the bytes to go on with.
+pub(crate) fn receive(signal: Signal, bytes: Bytes) -> Result<(Survey, Bytes), Malformed> {
     let descriptor = request_descriptor(signal);
-    let survey = survey(descriptor, &bytes)?;
-    if !survey.repairs.any() {
-        return Ok((survey.records, bytes, survey.repairs));
+    let found = survey(descriptor, &bytes)?;
+    if !found.repairs.any() {
+        return Ok((found, bytes));
     }
     let mended = normalize::rewrite(descriptor, &bytes);
-    // Merging a split message can change the number of records in it; count what is there now.
-    let records = self::survey(descriptor, &mended)?.records;
-    Ok((records, mended, survey.repairs))
+    // Merging a split message can change what is in it; say what is there now.
+    let now = survey(descriptor, &mended)?;
+    Ok((Survey { repairs: found.repairs, ..now }, mended))
 }
 
 /// What the walk found.
@@ -90,7 +90,12 @@ pub(crate) fn receive(signal: Signal, bytes: Bytes) -> Result<(usize, Bytes, Rep
 pub(crate) struct Survey {
     pub(crate) records: usize,
     pub(crate) repairs: Repairs,
+    /// A `bytes` field or an unknown one is at least [`LONG_BYTES`] long.
+    pub(crate) long_bytes: bool,
 }
+
+/// Shorter `bytes` hold identifiers of traces and spans, and nothing that a network knows a peer by.
+const LONG_BYTES: usize = 34;
 
 pub(crate) fn survey(descriptor: &'static MessageDescriptor, buf: &[u8]) -> Result<Survey, Malformed> {
     let mut walk = Walk { buf, survey: Survey::default() };
@@ -196,6 +201,7 @@ impl Walk<'_> {
         *seen |= entry.slot;
         match entry.shape {
             Shape::Message => return Short::Message(u32::from(tag >> 3), body, next),
+            Shape::Blob => self.survey.long_bytes |= usize::from(length) >= LONG_BYTES,
             Shape::Text if text => {
                 let valid = self.buf.get(body..next).is_some_and(is_utf8);
                 self.survey.repairs.invalid_utf8 += usize::from(!valid);
@@ -216,7 +222,10 @@ impl Walk<'_> {
     ) -> Result<usize, Box<Fault>> {
         let field = read_field(self.buf, at, end).map_err(|e| fault(at, e))?;
         self.note_overlong(&field);
-        if let Some(known) = descriptor.field(field.number) {
+        let known = descriptor.field(field.number);
+        let opaque = known.is_none_or(|known| matches!(known.kind, Kind::Bytes));
+        self.survey.long_bytes |= opaque && field.end - field.body >= LONG_BYTES;
+        if let Some(known) = known {
             self.survey.repairs.duplicates += usize::from(*seen & known.slot != 0);
             *seen |= known.slot;
             self.value(known, &field, depth_left).map_err(|f| f.within(known.name))?;

@@ -43,14 +43,16 @@ pub struct Request {
     signal: Signal,
     items: usize,
     bytes: Bytes,
+    long_bytes: bool,
 }
 
 impl Request {
     /// Checks bytes that came from outside and mends what can be mended: invalid UTF-8 is replaced, singular fields that
     /// stand twice are merged as protobuf says, over-long varints are shortened. What cannot be mended is refused.
     pub fn receive(signal: Signal, bytes: Bytes) -> Result<(Self, Repairs), Malformed> {
-        let (items, bytes, repairs) = crate::check::receive(signal, bytes)?;
-        Ok((Self { signal, items, bytes }, repairs))
+        let (found, bytes) = crate::check::receive(signal, bytes)?;
+        let request = Self { signal, items: found.records, bytes, long_bytes: found.long_bytes };
+        Ok((request, found.repairs))
     }
 
     /// The request that our own writer built, with `items` records. Trusted; debug builds check it.
@@ -60,12 +62,12 @@ impl Request {
             crate::check::survey(crate::otlp::request_descriptor(signal), &bytes).map(|s| s.records),
             Ok(items)
         );
-        Self { signal, items, bytes }
+        Self { signal, items, bytes, long_bytes: true }
     }
 
     /// Applies the edits of `splice`, after which `items` records are left.
     pub fn spliced(self, splice: &Splice, items: usize) -> Self {
-        Self { signal: self.signal, items, bytes: splice.apply(self.bytes) }
+        Self { items, bytes: splice.apply(self.bytes), ..self }
     }
 
     /// The kind of telemetry.
@@ -76,6 +78,12 @@ impl Request {
     /// Spans, log records or data points in it.
     pub fn items(&self) -> usize {
         self.items
+    }
+
+    /// Whether a `bytes` field, or a field that the tables do not know, is 34 bytes long or longer, so that it could hold the
+    /// binary form of a peer id. True also where nobody has looked.
+    pub fn may_hold_binary_ids(&self) -> bool {
+        self.long_bytes
     }
 
     /// The protobuf bytes.

@@ -216,7 +216,7 @@ impl Redact {
             return Err(refused("the request is larger than 4 GiB"));
         }
         self.counters.bytes.increment(buf.len() as u64);
-        self.search(buf, anchors);
+        self.search(buf, request.may_hold_binary_ids(), anchors);
         if anchors.is_empty() {
             return Ok(request);
         }
@@ -240,11 +240,14 @@ impl Redact {
 
 impl Redact {
     /// All places where an id may stand, sorted. Block by block, so that one search finds in the cache what another fetched.
-    fn search(&self, buf: &[u8], anchors: &mut Vec<u32>) {
+    fn search(&self, buf: &[u8], binary: bool, anchors: &mut Vec<u32>) {
         for from in (0..buf.len()).step_by(redact::BLOCK) {
             let block = from..buf.len().min(from + redact::BLOCK);
             let first = anchors.len();
             self.redactor.anchors_within(buf, block.clone(), anchors);
+            if !binary {
+                continue;
+            }
             let texts = anchors.len();
             self.binary.anchors_within(buf, block, anchors);
             if anchors.len() > texts {
