@@ -38,13 +38,22 @@ impl Signal {
 }
 
 /// The bytes of one OTLP export request, checked. Clones share them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Request {
     signal: Signal,
     items: usize,
     bytes: Bytes,
     long_bytes: bool,
 }
+
+impl PartialEq for Request {
+    /// What was found out about the bytes is no part of them.
+    fn eq(&self, other: &Self) -> bool {
+        (self.signal, self.items, &self.bytes) == (other.signal, other.items, &other.bytes)
+    }
+}
+
+impl Eq for Request {}
 
 impl Request {
     /// Checks bytes that came from outside and mends what can be mended: invalid UTF-8 is replaced, singular fields that
