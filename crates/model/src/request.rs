@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::check::{Malformed, Repairs};
 use crate::splice::Splice;
+use crate::walk;
+use crate::wire::Field;
 
 /// A kind of telemetry.
 #[derive(
@@ -77,6 +79,24 @@ impl Request {
     /// Applies the edits of `splice`, after which `items` records are left.
     pub fn spliced(self, splice: &Splice, items: usize) -> Self {
         Self { items, bytes: splice.apply(self.bytes), ..self }
+    }
+
+    /// The records for which `keep` says so, by their position in the request (it is asked once each, in order); `None` when none
+    /// is left. What stands around them stays, but for what would be empty. The bytes are copied, unless all are kept.
+    pub fn retain(&self, keep: impl FnMut(usize) -> bool) -> Option<Self> {
+        struct Chosen<F> {
+            keep: F,
+            next: usize,
+        }
+        impl<F: FnMut(usize) -> bool> walk::Visitor for Chosen<F> {
+            fn record(&mut self, _: walk::RecordKind, _: &Field, _: &mut Splice) -> walk::Verdict {
+                self.next += 1;
+                if (self.keep)(self.next - 1) { walk::Verdict::Keep } else { walk::Verdict::Drop }
+            }
+        }
+        let mut splice = Splice::new();
+        let outcome = walk::walk(self, &mut Chosen { keep, next: 0 }, &mut splice);
+        (outcome.kept > 0).then(|| self.clone().spliced(&splice, outcome.kept))
     }
 
     /// The kind of telemetry.

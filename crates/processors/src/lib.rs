@@ -9,7 +9,6 @@ pub mod redact;
 pub mod relabel;
 pub mod sample;
 mod value;
-mod walk;
 
 use engine::ProcessorFactory;
 

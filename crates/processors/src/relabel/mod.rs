@@ -29,8 +29,8 @@ use model::{Request, Signal, Splice};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::walk::{RecordKind, Verdict, Visitor, messages, walk};
 use attributes::{Attributes, Layout, View};
+use model::walk::{RecordKind, Verdict, Visitor, messages, walk};
 use rules::{RuleConfig, Rules, Scratch};
 
 /// Settings of `relabel`.

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::value::{Value, key_value, text};
-use crate::walk::{RecordKind, Verdict, Visitor, messages, walk};
+use model::walk::{RecordKind, Verdict, Visitor, messages, walk};
 use threshold::{Randomness, Threshold};
 
 /// Settings of `sample`.

@@ -12,12 +12,12 @@
 //!
 //! Invariant: what was empty before stays; only what the walk itself emptied is removed.
 
-use model::wire::{Field, Fields, Wire};
-use model::{Request, Signal, Splice};
+use crate::wire::{Field, Fields, Wire};
+use crate::{Request, Signal, Splice};
 
 /// Whether something stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It stays.
     Keep,
     /// It goes, with all that is in it.
@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
 
 /// What a record is, which says where its fields are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RecordKind {
+pub enum RecordKind {
     /// `Span`
     Span,
     /// `LogRecord`
@@ -42,7 +42,7 @@ pub(crate) enum RecordKind {
 }
 
 /// Looks at every record of a request.
-pub(crate) trait Visitor {
+pub trait Visitor {
     /// Decides on all records of one resource; `group` is the `ResourceSpans` (and so on) around it.
     fn enter_resource(&mut self, _group: &Field) -> Verdict {
         Verdict::Keep
@@ -71,15 +71,15 @@ pub(crate) trait Visitor {
 
 /// Records left and records gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Still in the request.
-    pub(crate) kept: usize,
+    pub kept: usize,
     /// Dropped by the visitor.
-    pub(crate) dropped: usize,
+    pub dropped: usize,
 }
 
 /// Shows every record of `request` to `visitor` and collects the edits in `splice`.
-pub(crate) fn walk(request: &Request, visitor: &mut impl Visitor, splice: &mut Splice) -> Outcome {
+pub fn walk(request: &Request, visitor: &mut impl Visitor, splice: &mut Splice) -> Outcome {
     let buf = request.bytes();
     let mut walk = Walk { buf, signal: request.signal(), visitor, splice, outcome: Outcome::default() };
     for group in messages(buf, 0..buf.len(), GROUPS) {
@@ -208,11 +208,7 @@ impl<V: Visitor> Walk<'_, V> {
 }
 
 /// The occurrences of message field `number` in the message at `range`.
-pub(crate) fn messages(
-    buf: &[u8],
-    range: std::ops::Range<usize>,
-    number: u32,
-) -> impl Iterator<Item = Field> {
+pub fn messages(buf: &[u8], range: std::ops::Range<usize>, number: u32) -> impl Iterator<Item = Field> {
     Fields::new(buf, range).filter(move |field| is_message(field, number))
 }
 

@@ -1,0 +1,137 @@
+//! Batches of series against a naive model: a list of label maps with their samples.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use model::series::{
+    BucketSpan, Buckets, Count, Histogram, LabelError, Metadata, MetricKind, Sample, SeriesBatch,
+    SeriesBuilder, Symbol, Symbols,
+};
+use proptest::prelude::*;
+
+type Naive = Vec<(BTreeMap<String, String>, Vec<(f64, i64)>)>;
+
+fn build(naive: &Naive) -> SeriesBatch {
+    let mut builder = SeriesBuilder::new();
+    for (labels, samples) in naive {
+        let labels = labels.iter().rev().map(|(name, value)| (name.as_str(), value.as_str()));
+        builder.series(labels, |_| Metadata::default()).unwrap();
+        for (value, timestamp_ms) in samples {
+            builder.sample(Sample { value: *value, timestamp_ms: *timestamp_ms, start_ms: 0 });
+        }
+    }
+    builder.finish()
+}
+
+fn read(batch: &SeriesBatch) -> Naive {
+    let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let samples = |samples: &[Sample]| samples.iter().map(|s| (s.value, s.timestamp_ms)).collect();
+    batch
+        .iter()
+        .map(|series| (series.labels().iter().map(text).collect(), samples(series.samples())))
+        .collect()
+}
+
+fn naive() -> impl Strategy<Value = Naive> {
+    let labels = prop::collection::btree_map("[a-d]{1,2}", "[x-z]{1,3}", 0..5);
+    let samples = prop::collection::vec((-5.0..5.0, 0..9_i64), 0..4);
+    prop::collection::vec((labels, samples), 0..12)
+}
+
+proptest! {
+    #[test]
+    fn what_is_built_is_read(naive in naive()) {
+        let batch = build(&naive);
+        prop_assert_eq!(batch.items(), naive.iter().map(|(_, samples)| samples.len()).sum::<usize>());
+        let distinct: std::collections::BTreeSet<_> = naive.iter().flat_map(|(l, _)| l.iter()).flat_map(|(n, v)| [n, v]).collect();
+        prop_assert_eq!(batch.symbols().len(), 1 + distinct.len());
+        prop_assert_eq!(read(&batch), naive);
+    }
+
+    #[test]
+    fn series_are_dropped_and_halved(naive in naive(), keep in prop::collection::vec(any::<bool>(), 12)) {
+        let mut batch = build(&naive);
+        match batch.halves() {
+            Some((first, second)) => {
+                prop_assert_eq!([read(&first), read(&second)].concat(), naive.clone());
+                prop_assert_eq!(first.items() + second.items(), batch.items());
+                prop_assert!(first.len().abs_diff(second.len()) <= 1);
+            }
+            None => prop_assert!(naive.len() < 2),
+        }
+        batch.retain(|index| keep[index]);
+        let left: Naive = naive.into_iter().enumerate().filter(|(n, _)| keep[*n]).map(|(_, s)| s).collect();
+        prop_assert_eq!(batch.items(), left.iter().map(|(_, samples)| samples.len()).sum::<usize>());
+        prop_assert_eq!(read(&batch), left);
+    }
+
+    #[test]
+    fn replaced_texts_leave_sorted_labels(naive in naive(), from in "[a-d]{1,2}", to in "[a-e]{1,2}") {
+        let mut batch = build(&naive);
+        let renamed = |name: &str| if name == from { to.clone() } else { name.to_owned() };
+        let changed = batch.replace_symbols(|text| (text == from).then(|| Cow::Owned(to.clone()))).unwrap();
+        prop_assert!(changed.len() <= 1);
+        for (series, (labels, samples)) in batch.iter().zip(&naive) {
+            let names: Vec<_> = series.labels().iter().map(|(name, _)| name.to_owned()).collect();
+            prop_assert!(names.is_sorted_by(|a, b| a < b), "{:?}", names);
+            let want: std::collections::BTreeSet<_> = labels.keys().map(|name| renamed(name)).collect();
+            prop_assert_eq!(names, want.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(series.samples().len(), samples.len());
+        }
+    }
+}
+
+#[test]
+fn histograms_exemplars_and_metadata_come_back() {
+    let mut builder = SeriesBuilder::new();
+    builder
+        .series([("__name__", "latency"), ("empty", "")], |b| {
+            b.metadata(MetricKind::Histogram, "How long.", "s").unwrap()
+        })
+        .unwrap();
+    let positive = Buckets { spans: &[BucketSpan { offset: -3, length: 2 }], deltas: &[4, -1], counts: &[] };
+    let histogram = Histogram {
+        count: Count::Int(7),
+        sum: 2.5,
+        schema: 3,
+        positive,
+        timestamp_ms: 11,
+        ..Default::default()
+    };
+    builder.histogram(&histogram);
+    let trace = (builder.intern("trace_id").unwrap(), builder.intern("abc").unwrap());
+    builder.exemplar(&[trace], 0.5, 12).unwrap();
+    let name = builder.intern("alone").unwrap();
+    builder.family(name, Metadata { kind: MetricKind::Gauge, ..Metadata::default() });
+    let batch = builder.finish();
+    assert_eq!((batch.items(), batch.len()), (1, 1));
+    let series = batch.get(0).unwrap();
+    assert_eq!(series.name(), "latency");
+    assert_eq!(series.labels().len(), 1, "an empty label is none");
+    assert_eq!(series.histograms().collect::<Vec<_>>(), [histogram]);
+    let exemplar = series.exemplars().next().unwrap();
+    assert_eq!(
+        (exemplar.labels.get("trace_id"), exemplar.value, exemplar.timestamp_ms),
+        (Some("abc"), 0.5, 12)
+    );
+    let metadata = series.metadata();
+    assert_eq!(batch.symbols().get(metadata.help), "How long.");
+    assert_eq!(batch.symbols().get(batch.families()[0].name), "alone");
+}
+
+#[test]
+fn labels_that_cannot_be_are_refused() {
+    let mut builder = SeriesBuilder::new();
+    let twice = builder.series([("a", "1"), ("b", "2"), ("a", "3")], |_| Metadata::default());
+    assert_eq!(twice, Err(LabelError::Duplicate));
+    let mut symbols = Symbols::default();
+    let (a, b) = (symbols.push("a").unwrap(), symbols.push("b").unwrap());
+    let mut builder = SeriesBuilder::with_symbols(symbols);
+    let unsorted = builder.series_of(&[(b, a), (a, b)], Metadata::default());
+    assert_eq!(unsorted, Err(LabelError::Unsorted));
+    assert_eq!(builder.series_of(&[(a, Symbol(3))], Metadata::default()), Err(LabelError::NoSymbol));
+    assert_eq!(builder.exemplar(&[(Symbol(9), a)], 0.0, 0), Err(LabelError::NoSymbol));
+    assert!(builder.finish().is_empty());
+}
