@@ -10,9 +10,10 @@ use std::any::type_name;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Request, Signal};
+use model::{Payload, Request, SeriesBatch, Signal};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
@@ -97,6 +98,15 @@ pub trait Processor: Send + Sync {
     /// `ComponentMetrics` (a dropped record counts as delivered for the acknowledgement). An error refuses the whole
     /// request: the processor could not do what it promises (redaction above all).
     fn process(&self, request: Request) -> Result<Option<Request>, ProcessError>;
+
+    /// The same for metrics in the form of Prometheus series. A processor that deals in metrics must deal in both forms; what
+    /// does not say how refuses, so that nothing passes a redaction that never looked at it.
+    fn process_series(&self, _: Arc<SeriesBatch>) -> Result<Option<Arc<SeriesBatch>>, ProcessError> {
+        Err(ProcessError {
+            reason: "unsupported_form",
+            message: "it cannot work on Prometheus series".to_owned(),
+        })
+    }
 }
 
 /// Why a processor refused a request.
@@ -111,12 +121,12 @@ pub struct ProcessError {
 
 /// A way out: encodes and sends one request. Queueing, retry and acknowledgement are the engine's.
 pub trait Exporter: Send + Sync {
-    /// Sends `requests` (one or more, all of one signal) as one. A protobuf destination concatenates their bytes: repeated
-    /// fields of a protobuf message append.
+    /// Sends `payloads` (one or more, all of one signal) as one. A protobuf destination concatenates their bytes: repeated
+    /// fields of a protobuf message append. Metrics may come in both forms.
     ///
-    /// The future may be dropped at any await, by `retry.timeout_ms` or at the shutdown deadline; the requests are then sent
+    /// The future may be dropped at any await, by `retry.timeout_ms` or at the shutdown deadline; the payloads are then sent
     /// again or nacked. It must leave nothing half-written that the next call would continue.
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>>;
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>>;
 
     /// Called once when the engine stops, after the last `export`: flush files, close connections.
     fn shutdown(&self) -> BoxFuture<'_, ()> {
@@ -124,13 +134,35 @@ pub trait Exporter: Send + Sync {
     }
 }
 
-/// The destination took the request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The destination answered: what is in neither list, it took.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exported {
-    /// Records that the destination says it refused for good (OTLP partial success).
-    pub rejected_items: u64,
-    /// Its reason, for the log.
+    /// Records refused for good, by reason. Mostly none.
+    pub rejected: Vec<Rejected>,
+    /// Records that may be sent again. The delivery loop backs off and calls [`Exporter::export`] with these alone.
+    pub remainder: Option<Remainder>,
+}
+
+/// Records that a destination refused for good while it took others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// A short fixed name for the `reason` label of `floodway_dropped_items_total`.
+    pub reason: &'static str,
+    /// How many.
+    pub items: u64,
+    /// What the destination said, for the log; never holds data of the records.
     pub message: String,
+}
+
+/// What a destination did not take of a request, for a reason that may pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remainder {
+    /// The records, in their order.
+    pub payloads: Vec<Payload>,
+    /// What happened.
+    pub message: String,
+    /// How long the destination asked us to wait.
+    pub retry_after: Option<Duration>,
 }
 
 /// The destination did not take the request.
@@ -151,7 +183,19 @@ pub enum ExportError {
         reason: &'static str,
         /// What happened.
         message: String,
+        /// What it is that is refused.
+        scope: Scope,
     },
+}
+
+/// What a refusal for good is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The request, whatever it holds: credentials, an unknown path. All of it is given up.
+    Request,
+    /// Something in it: HTTP 400, 413 or 422, gRPC INVALID_ARGUMENT. The delivery loop sends the halves, and their halves, so that
+    /// what is bad costs itself alone.
+    Records,
 }
 
 /// Configuration of a receiver: one struct, `#[serde(deny_unknown_fields)]`, whose field docs give effect, default and unit.

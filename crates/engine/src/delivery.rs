@@ -1,41 +1,14 @@
-//! The one delivery loop that all exporters share: take what waits, send it, retry it, settle it.
-//!
-//! ```text
-//! Queue::fill -> export -> yes ------------------------------> delivered (partial success: the rest is dropped, counted)
-//!                  ^  |--> retryable -> wait (backoff, hint) -'  until max_elapsed_ms -> dropped, nacked
-//!                  '----------------------'
-//!                     '--> permanent: one request -> dropped, rejected; several merged -> each of them alone, once more
-//! ```
-//!
-//! Each exporter has `concurrency` workers. A worker holds one batch at a time, and what piles up while all are busy is merged
-//! by the next one that is free: batching follows the load and needs no timer.
-//!
-//! Invariant: a worker never ends while its queue may still hold a request, save at the shutdown deadline; an exporter that
-//! panics costs the request, not the worker.
-//!
-//! It does not keep order, does not know what destinations are, and does not write to disk. A dead-letter queue takes the
-//! place of "dropped" here; a circuit breaker stands before `attempt`.
+//! How the queue before an exporter and its delivery loop behave: what a user can set. The loop itself is [`crate::worker`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram};
-use model::Request;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::component::{BuildError, ExportError, Exported, Exporter};
-use crate::health::Health;
-use crate::metrics::names;
-use crate::panics::{Panicked, guard_future};
-use crate::queue::{Batch, Blame, Queue, Ticket};
+use crate::component::BuildError;
 
 /// The longest that a destination's own hint may make us wait.
-const LONGEST_HINT: Duration = Duration::from_secs(300);
-
-/// The longest wait between two attempts while the engine stops.
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_HINT: Duration = Duration::from_secs(300);
 
 /// How the queue before an exporter and its delivery loop behave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -45,6 +18,17 @@ pub struct DeliverySettings {
     pub queue: QueueSettings,
     /// What happens when sending fails.
     pub retry: RetrySettings,
+    /// Set by an exporter, never by its user: one call of `export` at a time, in the order of the queue. The exporter itself
+    /// sends the parts of one batch that have no order among them `queue.concurrency` at a time.
+    #[serde(skip)]
+    pub ordered: bool,
+}
+
+impl DeliverySettings {
+    /// Calls of `export` at one time.
+    pub fn workers(&self) -> usize {
+        if self.ordered { 1 } else { self.queue.concurrency }
+    }
 }
 
 /// The queue in front of an exporter, and how it is emptied.
@@ -154,175 +138,12 @@ impl DeliverySettings {
 impl RetrySettings {
     /// How long to wait after failure number `failures` (the first is 0): exponential with full jitter, `random` choosing the
     /// part, but no less than the destination asked for.
-    fn delay(&self, failures: u32, hint: Option<Duration>, random: u64) -> Duration {
+    pub(crate) fn delay(&self, failures: u32, hint: Option<Duration>, random: u64) -> Duration {
         let doubled = self.initial_backoff_ms.saturating_mul(1_u64.checked_shl(failures).unwrap_or(u64::MAX));
         let most = u128::from(doubled.min(self.max_backoff_ms)) * 1_000_000;
         let part = (most * u128::from(random)) >> 64;
         let backoff = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
         backoff.max(hint.unwrap_or_default().min(LONGEST_HINT))
-    }
-}
-
-/// Why a batch was given up on.
-struct GaveUp {
-    reason: &'static str,
-    message: String,
-    blame: Blame,
-}
-
-/// One of the workers that empty an exporter's queue.
-pub(crate) struct Worker {
-    exporter: Arc<dyn Exporter>,
-    queue: Arc<Queue>,
-    health: Arc<Health>,
-    settings: DeliverySettings,
-    duration: Histogram,
-    retries: Counter,
-}
-
-impl Worker {
-    pub(crate) fn new(
-        exporter: Arc<dyn Exporter>,
-        queue: Arc<Queue>,
-        health: Arc<Health>,
-        settings: DeliverySettings,
-    ) -> Self {
-        let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
-        let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
-        Self { exporter, queue, health, settings, duration, retries }
-    }
-
-    /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
-    pub(crate) async fn run(self) {
-        let mut batch = Batch::default();
-        while self.next(&mut batch).await {
-            self.deliver(&mut batch).await;
-            batch.requests.clear();
-        }
-    }
-
-    async fn next(&self, batch: &mut Batch) -> bool {
-        loop {
-            let changed = self.queue.changed();
-            if self.queue.fill(batch, self.settings.queue.max_request_bytes) {
-                return true;
-            }
-            if self.queue.is_drained() {
-                return false;
-            }
-            changed.await;
-        }
-    }
-
-    async fn deliver(&self, batch: &mut Batch) {
-        match self.send(&batch.requests).await {
-            Ok(exported) => self.settle(batch.tickets.drain(..), exported),
-            Err(gave_up) if gave_up.blame == Blame::Rejected && batch.tickets.len() > 1 => {
-                tracing::debug!(
-                    exporter = self.queue.metrics().id(),
-                    requests = batch.tickets.len(),
-                    "refused when merged ({}); sending each alone",
-                    gave_up.message
-                );
-                self.deliver_each(batch).await;
-            }
-            Err(gave_up) => self.give_up(batch.tickets.drain(..), &gave_up),
-        }
-    }
-
-    /// Sends the requests of a refused batch one by one, so that a bad one does not cost its neighbours.
-    async fn deliver_each(&self, batch: &mut Batch) {
-        // From the back, so that a ticket leaves the batch only when its verdict is there: a deadline finds the others in it.
-        while let (Some(request), false) = (batch.requests.pop(), batch.tickets.is_empty()) {
-            let sent = self.send(std::slice::from_ref(&request)).await;
-            let ticket = batch.tickets.pop();
-            match sent {
-                Ok(exported) => self.settle(ticket, exported),
-                Err(gave_up) => self.give_up(ticket, &gave_up),
-            }
-        }
-    }
-
-    /// Sends until there is a verdict.
-    async fn send(&self, requests: &[Request]) -> Result<Exported, GaveUp> {
-        let retry = &self.settings.retry;
-        let started = Instant::now();
-        let mut failures = 0;
-        loop {
-            let (message, hint) = match self.attempt(requests).await {
-                Ok(exported) => {
-                    self.health.succeeded(self.queue.metrics());
-                    return Ok(exported);
-                }
-                Err(ExportError::Permanent { reason, message }) => {
-                    return Err(GaveUp { reason, message, blame: Blame::Rejected });
-                }
-                Err(ExportError::Retryable { message, retry_after }) => (message, retry_after),
-            };
-            self.health.failed(self.queue.metrics(), &message);
-            let delay = retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX));
-            if let Some(most) = retry.max_elapsed_ms
-                && started.elapsed() + delay > Duration::from_millis(most)
-            {
-                return Err(GaveUp { reason: "retries_exhausted", message, blame: Blame::Nacked });
-            }
-            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT)).await;
-            failures = failures.saturating_add(1);
-            self.retries.increment(1);
-        }
-    }
-
-    /// Waits for `delay`. When the queue closes, what is in it has little time left: the wait is cut to a second, though not
-    /// below `least`, which the destination asked for.
-    async fn pause(&self, delay: Duration, least: Duration) {
-        let now = Instant::now();
-        let until = now + delay;
-        tokio::select! {
-            () = sleep_until(until) => {}
-            () = self.queue.closed() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
-        }
-    }
-
-    async fn attempt(&self, requests: &[Request]) -> Result<Exported, ExportError> {
-        let started = Instant::now();
-        let limit = Duration::from_millis(self.settings.retry.timeout_ms);
-        let result = timeout(limit, guard_future(|| self.exporter.export(requests))).await;
-        self.duration.record(started.elapsed().as_secs_f64());
-        match result {
-            Ok(Ok(result)) => result,
-            Ok(Err(Panicked)) => Err(ExportError::Permanent {
-                reason: "exporter_panic",
-                message: "the exporter panicked; this is a bug, please report it".to_owned(),
-            }),
-            Err(_) => Err(ExportError::Retryable {
-                message: format!("no answer within {} ms (retry.timeout_ms)", limit.as_millis()),
-                retry_after: None,
-            }),
-        }
-    }
-
-    fn settle(&self, tickets: impl IntoIterator<Item = Ticket>, exported: Exported) {
-        let mut rejected = exported.rejected_items;
-        if rejected > 0 {
-            self.health.dropped(self.queue.metrics(), rejected, "rejected_by_destination", &exported.message);
-        }
-        for ticket in tickets {
-            // Nobody says whose records they were, and for the sum it does not matter.
-            let share = rejected.min(ticket.items());
-            rejected -= share;
-            ticket.delivered(share);
-        }
-    }
-
-    fn give_up(&self, tickets: impl IntoIterator<Item = Ticket>, gave_up: &GaveUp) {
-        // A destination that refuses everything (wrong credentials, say) is not well, though it answers.
-        if gave_up.blame == Blame::Rejected {
-            self.health.failed(self.queue.metrics(), &gave_up.message);
-        }
-        for ticket in tickets {
-            self.health.dropped(self.queue.metrics(), ticket.items(), gave_up.reason, &gave_up.message);
-            ticket.dropped(gave_up.reason, gave_up.blame);
-        }
     }
 }
 

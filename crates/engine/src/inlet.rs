@@ -20,12 +20,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Ack, AckMode, AckWaiter, Request, Signal, Verdict};
+use model::{Ack, AckMode, AckWaiter, Payload, Signal, Verdict};
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::budget::{Budget, BudgetFull, Permit, PermitShare};
-use crate::component::Processor;
+use crate::component::{ProcessError, Processor};
 use crate::delivery::OnFull;
 use crate::metrics::ComponentMetrics;
 use crate::panics::{Panicked, guard};
@@ -33,6 +33,9 @@ use crate::queue::{NoRoom, Queue, Slot};
 
 /// When a sender that was turned away for want of room should come again.
 const RETRY_HINT: Duration = Duration::from_secs(1);
+
+/// The pause before a request that could not be delivered is handed over again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Where a receiver hands its requests to. Cheap to clone; clones are the same door.
 #[derive(Clone)]
@@ -170,12 +173,40 @@ impl Inlet {
     ///
     /// # Errors
     /// What to tell the sender. A retryable refusal left nothing behind, save after `not_delivered`.
-    pub async fn send(&self, request: Request, permit: Permit) -> Result<(), Refusal> {
-        let slots = match self.reserve(&request) {
-            Err(Blocked { full: Some(full), .. }) => self.wait_for_room(&request, full).await,
-            other => other.map_err(|blocked| self.door.refuse(request.items() as u64, blocked.refusal)),
+    pub async fn send(&self, payload: impl Into<Payload>, permit: Permit) -> Result<(), Refusal> {
+        let payload = payload.into();
+        let slots = match self.reserve(&payload) {
+            Err(Blocked { full: Some(full), .. }) => {
+                let deadline = Instant::now() + full.max_wait();
+                self.wait_for_room(&payload, full, Some(deadline)).await
+            }
+            other => other.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal)),
         }?;
-        self.place(slots, request, permit)?.settled().await
+        self.place(slots, payload, permit)?.settled().await
+    }
+
+    /// As [`Self::send`], for senders that cannot be told to come back (TCP, files): waits until there is room, however long that
+    /// takes; a request that could not be delivered (`not_delivered`) is handed over again.
+    ///
+    /// # Errors
+    /// The engine is stopping, or the request is refused for good.
+    pub async fn push(&self, payload: impl Into<Payload>, permit: Permit) -> Result<(), Refusal> {
+        let (mut payload, mut permit) = (payload.into(), Some(permit));
+        loop {
+            let slots = match self.reserve(&payload) {
+                Err(Blocked { full: Some(full), .. }) => self.wait_for_room(&payload, full, None).await,
+                other => other.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal)),
+            }?;
+            // Kept only where there may be a second try: bytes that nobody else holds are changed in place. The budget does not count
+            // it again, which a sender can have but once.
+            let again = (self.ack_mode() != AckMode::Received).then(|| payload.clone());
+            let permit = permit.take().unwrap_or_else(|| self.permit());
+            match (self.place(slots, payload, permit)?.settled().await, again) {
+                (Err(refusal), Some(again)) if refusal.retryable => payload = again,
+                (outcome, _) => return outcome,
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     /// Runs the processors and puts the request in every exporter's queue, without waiting for anything. For receivers that
@@ -186,10 +217,11 @@ impl Inlet {
     ///
     /// # Errors
     /// What to tell the sender. Nothing entered any queue.
-    pub fn enter(&self, request: Request, permit: Permit) -> Result<Entered, Refusal> {
-        let slots = self.reserve(&request);
-        let slots = slots.map_err(|blocked| self.door.refuse(request.items() as u64, blocked.refusal))?;
-        self.place(slots, request, permit)
+    pub fn enter(&self, payload: impl Into<Payload>, permit: Permit) -> Result<Entered, Refusal> {
+        let payload = payload.into();
+        let slots = self.reserve(&payload);
+        let slots = slots.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal))?;
+        self.place(slots, payload, permit)
     }
 
     fn pipelines(&self, signal: Signal) -> &[Arc<Pipeline>] {
@@ -197,45 +229,59 @@ impl Inlet {
     }
 
     /// Room for the request in every queue, or in none.
-    fn reserve(&self, request: &Request) -> Result<Slots, Blocked<'_>> {
-        let pipelines = self.pipelines(request.signal());
+    fn reserve(&self, payload: &Payload) -> Result<Slots, Blocked<'_>> {
+        let pipelines = self.pipelines(payload.signal());
         if pipelines.is_empty() {
-            return Err(Blocked { refusal: self.door.no_pipeline(request.signal()), full: None });
+            return Err(Blocked { refusal: self.door.no_pipeline(payload.signal()), full: None });
         }
-        if request.items() == 0 {
+        if payload.is_empty() {
             return Ok(Slots::new());
         }
-        reserve(pipelines, request.bytes().len(), request.items() as u64)
+        reserve(pipelines, payload.size(), payload.items() as u64)
     }
 
-    async fn wait_for_room(&self, request: &Request, mut full: &Queue) -> Result<Slots, Refusal> {
-        let deadline = Instant::now() + full.max_wait();
+    /// Waits for room until `deadline`, without one for ever.
+    async fn wait_for_room(
+        &self,
+        payload: &Payload,
+        mut full: &Queue,
+        deadline: Option<Instant>,
+    ) -> Result<Slots, Refusal> {
         loop {
             let freed = full.freed();
-            let refusal = match self.reserve(request) {
+            let refusal = match self.reserve(payload) {
                 Ok(slots) => return Ok(slots),
                 Err(Blocked { full: Some(other), .. }) if !std::ptr::eq(other, full) => {
                     full = other;
                     continue;
                 }
                 Err(blocked) if blocked.full.is_none() => blocked.refusal,
-                Err(blocked) => match tokio::time::timeout_at(deadline, freed).await {
-                    Ok(()) => continue,
-                    Err(_) => blocked.refusal,
-                },
+                Err(blocked) => {
+                    let in_time = match deadline {
+                        Some(deadline) => tokio::time::timeout_at(deadline, freed).await.is_ok(),
+                        None => {
+                            freed.await;
+                            true
+                        }
+                    };
+                    if in_time {
+                        continue;
+                    }
+                    blocked.refusal
+                }
             };
-            return Err(self.door.refuse(request.items() as u64, refusal));
+            return Err(self.door.refuse(payload.items() as u64, refusal));
         }
     }
 
-    fn place(&self, slots: Slots, request: Request, permit: Permit) -> Result<Entered, Refusal> {
-        if request.items() == 0 {
+    fn place(&self, slots: Slots, payload: Payload, permit: Permit) -> Result<Entered, Refusal> {
+        if payload.is_empty() {
             return Ok(Entered { waiter: None });
         }
         let door = &*self.door;
-        let pipelines = self.pipelines(request.signal());
-        door.metrics.accepted(request.signal(), request.items() as u64);
-        let results = process(pipelines, request)?;
+        let pipelines = self.pipelines(payload.signal());
+        door.metrics.accepted(payload.signal(), payload.items() as u64);
+        let results = process(pipelines, payload)?;
         Ok(Entered { waiter: place(door.ack, pipelines, slots, results, permit) })
     }
 }
@@ -267,7 +313,7 @@ impl Door {
 /// One entry an outlet, pipeline by pipeline; an error stands for a queue that drops what it has no room for.
 type Slots = SmallVec<[Result<Slot, NoRoom>; 4]>;
 /// One entry a pipeline; none when no record was left.
-type Results = SmallVec<[Option<Request>; 2]>;
+type Results = SmallVec<[Option<Payload>; 2]>;
 
 fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Blocked<'_>> {
     let mut slots = Slots::new();
@@ -304,12 +350,12 @@ fn no_room_refusal(queue: &Queue, bytes: usize, no_room: NoRoom) -> Refusal {
     Refusal::retry("queue_full", format!("the queue of exporter {exporter} is full; send it again later"))
 }
 
-fn process(pipelines: &[Arc<Pipeline>], request: Request) -> Result<Results, Refusal> {
+fn process(pipelines: &[Arc<Pipeline>], payload: Payload) -> Result<Results, Refusal> {
     let mut results = Results::new();
-    let mut request = Some(request);
+    let mut payload = Some(payload);
     for (n, pipeline) in pipelines.iter().enumerate() {
         // The last one gets the bytes unshared, so that it may change them in place.
-        let own = if n + 1 == pipelines.len() { request.take() } else { request.clone() };
+        let own = if n + 1 == pipelines.len() { payload.take() } else { payload.clone() };
         let result = own.map_or(Ok(None), |own| pipeline.process(own))?;
         results.push(result);
     }
@@ -317,12 +363,12 @@ fn process(pipelines: &[Arc<Pipeline>], request: Request) -> Result<Results, Ref
 }
 
 impl Pipeline {
-    fn process(&self, mut request: Request) -> Result<Option<Request>, Refusal> {
+    fn process(&self, mut payload: Payload) -> Result<Option<Payload>, Refusal> {
         for step in &self.steps {
-            let items = request.items() as u64;
-            let outcome = guard(|| step.processor.process(request));
-            request = match outcome {
-                Ok(Ok(Some(left))) if left.items() > 0 => left,
+            let items = payload.items() as u64;
+            let outcome = guard(|| step.process(payload));
+            payload = match outcome {
+                Ok(Ok(Some(left))) if !left.is_empty() => left,
                 Ok(Ok(_)) => return Ok(None),
                 Ok(Err(error)) => return Err(step.refuse(items, error.reason, &error.message)),
                 Err(Panicked) => {
@@ -334,11 +380,18 @@ impl Pipeline {
                 }
             };
         }
-        Ok(Some(request))
+        Ok(Some(payload))
     }
 }
 
 impl Step {
+    fn process(&self, payload: Payload) -> Result<Option<Payload>, ProcessError> {
+        match payload {
+            Payload::Otlp(request) => Ok(self.processor.process(request)?.map(Payload::Otlp)),
+            Payload::Series(series) => Ok(self.processor.process_series(series)?.map(Payload::Series)),
+        }
+    }
+
     #[cold]
     fn refuse(&self, items: u64, reason: &'static str, message: &str) -> Refusal {
         self.metrics.dropped(reason, items);
@@ -369,10 +422,10 @@ fn place(
     let entered = Instant::now();
     let mut slots = slots.into_iter();
     for (pipeline, result) in pipelines.iter().zip(results) {
-        let mut request = result;
+        let mut payload = result;
         for (n, queue) in pipeline.outlets.iter().enumerate() {
             let last = n + 1 == pipeline.outlets.len();
-            let own = if last { request.take() } else { request.clone() };
+            let own = if last { payload.take() } else { payload.clone() };
             match (slots.next(), own) {
                 (Some(Ok(slot)), Some(own)) => slot.push(own, permits.next(), ack.clone(), entered),
                 (Some(Err(no_room)), Some(own)) => {
@@ -393,14 +446,11 @@ fn place(
 
 /// Bytes of the results, counting those once that pipelines share since neither changed them.
 fn distinct_bytes(results: &Results) -> usize {
-    let bytes = |result: &Option<Request>| {
-        result.as_ref().map_or((std::ptr::null(), 0), |r| (r.bytes().as_ptr(), r.bytes().len()))
-    };
-    let counted = results
-        .iter()
+    let left = || results.iter().flatten();
+    let counted = left()
         .enumerate()
-        .filter(|(n, result)| !results[..*n].iter().any(|seen| bytes(seen) == bytes(result)));
-    counted.map(|(_, result)| bytes(result).1).sum()
+        .filter(|(n, payload)| !left().take(*n).any(|seen| seen.shares_memory_with(payload)));
+    counted.map(|(_, payload)| payload.size()).sum()
 }
 
 /// Hands out the permit's shares.

@@ -26,13 +26,15 @@ pub mod queue;
 pub mod running;
 pub mod shutdown;
 pub mod testing;
+mod worker;
 
 pub use self::metrics::{ComponentKind, ComponentMetrics, describe_all};
 pub use budget::{Budget, BudgetFull, Permit};
 pub use component::{
     AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim,
     ExportError, Exported, Exporter, ExporterConfig, ExporterFactory, ProcessError, Processor,
-    ProcessorConfig, ProcessorFactory, Receiver, ReceiverConfig, ReceiverContext, ReceiverFactory, Serving,
+    ProcessorConfig, ProcessorFactory, Receiver, ReceiverConfig, ReceiverContext, ReceiverFactory, Rejected,
+    Remainder, Scope, Serving,
 };
 pub use delivery::{DeliverySettings, OnFull, QueueSettings, RetrySettings};
 pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use metrics::{Gauge, Histogram};
-use model::{Ack, Request, Signal, Stage};
+use model::{Ack, Payload, Signal, Stage};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -246,11 +246,11 @@ impl Queue {
         }) else {
             return false;
         };
-        let mut bytes = first.request.bytes().len();
+        let mut bytes = first.payload.size();
         batch.push(first);
         while bytes < max_bytes {
             let Some(next) = lane.pop() else { break };
-            bytes = bytes.saturating_add(next.request.bytes().len());
+            bytes = bytes.saturating_add(next.payload.size());
             if bytes <= max_bytes {
                 batch.push(next);
                 continue;
@@ -268,7 +268,7 @@ impl Queue {
     }
 
     fn push(&self, queued: Queued) {
-        let lane = &self.lanes[queued.request.signal() as usize];
+        let lane = &self.lanes[queued.payload.signal() as usize];
         if let Err(lost) = lane.waiting.push(queued) {
             // Cannot be: the slot's room was reserved. Its ticket counts it as dropped and nacks it.
             drop(lost);
@@ -330,17 +330,17 @@ impl Slot {
     /// Puts the request in the queue. It may be smaller than what was reserved, or larger by what processors added.
     pub(crate) fn push(
         mut self,
-        request: Request,
+        payload: Payload,
         permit: Option<PermitShare>,
         ack: Option<Ack>,
         entered: Instant,
     ) {
-        self.room.resize(request.bytes().len(), request.items() as u64);
+        self.room.resize(payload.size(), payload.items() as u64);
         if let Some(ack) = &ack {
             ack.reached(Stage::Queued);
         }
-        let ticket = Ticket { signal: request.signal(), ack, permit, entered, room: Some(self.room) };
-        self.queue.push(Queued { request, ticket });
+        let ticket = Ticket { signal: payload.signal(), ack, permit, entered, room: Some(self.room) };
+        self.queue.push(Queued { payload, ticket });
     }
 }
 
@@ -361,7 +361,7 @@ impl Room {
 /// A request in the queue.
 #[derive(Debug)]
 struct Queued {
-    request: Request,
+    payload: Payload,
     ticket: Ticket,
 }
 
@@ -373,6 +373,17 @@ pub(crate) struct Ticket {
     permit: Option<PermitShare>,
     entered: Instant,
     room: Option<Room>,
+}
+
+/// Records of a request that were not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// For the `reason` label.
+    pub(crate) reason: &'static str,
+    /// How many.
+    pub(crate) items: u64,
+    /// What the sender is told if it is all of them, or if some may be sent again.
+    pub(crate) blame: Blame,
 }
 
 /// How a request that is dropped ends for its sender.
@@ -390,39 +401,35 @@ impl Ticket {
         self.room.as_ref().map_or(0, |room| room.items)
     }
 
-    /// The destination took the request but for `rejected` of its records.
-    pub(crate) fn delivered(mut self, rejected: u64) {
+    /// The destination took the request but for `lost`. A sender that is told to send again sends all of it: duplicates are
+    /// better than a loss.
+    pub(crate) fn settled(mut self, lost: &[Lost]) {
         let Some(room) = self.room.take() else { return };
-        let rejected = rejected.min(room.items);
         let metrics = &room.books.metrics;
-        metrics.delivered(self.signal, room.items - rejected);
-        if rejected > 0 {
-            metrics.dropped("rejected_by_destination", rejected);
-        }
+        let items: u64 = lost.iter().map(|lost| lost.items).sum();
+        metrics.delivered(self.signal, room.items.saturating_sub(items));
+        lost.iter().for_each(|lost| metrics.dropped(lost.reason, lost.items));
         room.books.latency.record(self.entered.elapsed().as_secs_f64());
+        let all = items > 0 && items >= room.items;
         self.release(room);
-        if let Some(ack) = self.ack.take() {
-            ack.reached(Stage::Delivered);
+        match self.ack.take() {
+            // Dropping the token is the nack.
+            Some(ack) if lost.iter().any(|lost| lost.blame == Blame::Nacked) => drop(ack),
+            Some(ack) if all => ack.reject(),
+            Some(ack) => ack.reached(Stage::Delivered),
+            None => {}
         }
     }
 
-    /// The request is given up on.
-    pub(crate) fn dropped(mut self, reason: &'static str, blame: Blame) {
-        self.drop_now(reason, blame);
-    }
-
-    fn drop_now(&mut self, reason: &'static str, blame: Blame) {
+    fn lose(&mut self, reason: &'static str) {
         let Some(room) = self.room.take() else { return };
         room.books.metrics.dropped(reason, room.items);
         if room.books.abandoned.load(Ordering::SeqCst) {
             room.books.abandoned_items.fetch_add(room.items, Ordering::SeqCst);
         }
         self.release(room);
-        match (self.ack.take(), blame) {
-            (Some(ack), Blame::Rejected) => ack.reject(),
-            // Dropping the token is the nack.
-            (ack, _) => drop(ack),
-        }
+        // Dropping the token is the nack.
+        drop(self.ack.take());
     }
 
     /// Gives back queue and memory before the sender is told, so that a sender who knows finds the room.
@@ -435,27 +442,27 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let abandoned = self.room.as_ref().is_some_and(|room| room.books.abandoned.load(Ordering::SeqCst));
-        self.drop_now(if abandoned { "shutdown" } else { "lost" }, Blame::Nacked);
+        self.lose(if abandoned { "shutdown" } else { "lost" });
     }
 }
 
 /// Requests of one signal that are sent as one, and their tickets, in the same order.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    pub(crate) requests: Vec<Request>,
+    pub(crate) payloads: Vec<Payload>,
     pub(crate) tickets: Vec<Ticket>,
 }
 
 impl Batch {
     fn push(&mut self, queued: Queued) {
-        self.requests.push(queued.request);
+        self.payloads.push(queued.payload);
         self.tickets.push(queued.ticket);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{AckMode, Verdict, Writer};
+    use model::{AckMode, Request, Verdict, Writer};
     use proptest::prelude::*;
 
     use super::*;
@@ -478,7 +485,7 @@ mod tests {
 
     fn push(queue: &Arc<Queue>, request: Request, ack: Option<Ack>) -> Result<(), NoRoom> {
         let slot = queue.reserve(request.bytes().len(), 1)?;
-        slot.push(request, None, ack, Instant::now());
+        slot.push(request.into(), None, ack, Instant::now());
         Ok(())
     }
 
@@ -492,7 +499,7 @@ mod tests {
         let mut batch = Batch::default();
         assert!(queue.fill(&mut batch, 1000));
         assert_eq!(queue.level().requests, 1, "in flight is still in the books");
-        batch.tickets.remove(0).delivered(0);
+        batch.tickets.remove(0).settled(&[]);
         assert_eq!((queue.level().requests, queue.level().bytes), (0, 0));
     }
 
@@ -512,7 +519,7 @@ mod tests {
         queue.close();
         assert_eq!(queue.reserve(10, 1).unwrap_err(), NoRoom::Closed);
         assert!(!queue.is_drained(), "a slot is still out");
-        late.push(request(Signal::Logs, 5), None, None, Instant::now());
+        late.push(request(Signal::Logs, 5).into(), None, None, Instant::now());
         assert!(!queue.is_drained());
         let mut batch = Batch::default();
         assert!(queue.fill(&mut batch, 0));
@@ -525,7 +532,7 @@ mod tests {
         let queue = queue(|_| {});
         let late = queue.reserve(10, 3).unwrap();
         queue.abandon();
-        late.push(request(Signal::Logs, 5), None, None, Instant::now());
+        late.push(request(Signal::Logs, 5).into(), None, None, Instant::now());
         assert!(queue.is_drained());
         assert_eq!(queue.abandoned_items(), 1);
     }
@@ -537,22 +544,22 @@ mod tests {
             max_bytes in 0..1000_usize,
         ) {
             let queue = queue(|_| {});
-            let mut sent: [Vec<Request>; 3] = Default::default();
+            let mut sent: [Vec<Payload>; 3] = Default::default();
             for (lane, size) in sizes {
                 let request = request(Signal::ALL[lane], size);
-                sent[request.signal() as usize].push(request.clone());
+                sent[request.signal() as usize].push(request.clone().into());
                 push(&queue, request, None).unwrap();
             }
-            let mut got: [Vec<Request>; 3] = Default::default();
+            let mut got: [Vec<Payload>; 3] = Default::default();
             let mut batch = Batch::default();
             while queue.fill(&mut batch, max_bytes) {
-                let bytes: usize = batch.requests.iter().map(|request| request.bytes().len()).sum();
-                prop_assert!(bytes <= max_bytes || batch.requests.len() == 1);
-                prop_assert_eq!(batch.requests.len(), batch.tickets.len());
-                for request in batch.requests.drain(..) {
-                    got[request.signal() as usize].push(request);
+                let bytes: usize = batch.payloads.iter().map(Payload::size).sum();
+                prop_assert!(bytes <= max_bytes || batch.payloads.len() == 1);
+                prop_assert_eq!(batch.payloads.len(), batch.tickets.len());
+                for payload in batch.payloads.drain(..) {
+                    got[payload.signal() as usize].push(payload);
                 }
-                batch.tickets.drain(..).for_each(|ticket| ticket.delivered(0));
+                batch.tickets.drain(..).for_each(|ticket| ticket.settled(&[]));
             }
             // One worker keeps the order of each signal.
             prop_assert_eq!(sent, got);

@@ -21,13 +21,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::budget::Budget;
 use crate::component::{Exporter, ReceiverContext, Serving};
-use crate::delivery::Worker;
 use crate::graph::{BuiltExporter, BuiltReceiver, Graph, GraphError};
 use crate::health::{ComponentStatus, Health, State, Status};
 use crate::metrics::ComponentMetrics;
 use crate::panics::{Panicked, guard_future};
 use crate::queue::Queue;
 use crate::shutdown::{Shutdown, ShutdownTrigger};
+use crate::worker::Worker;
 
 /// What receivers get, after the deadline, to tell their senders.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -132,7 +132,7 @@ fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter 
     let BuiltExporter { exporter, queue, settings } = built;
     let health = Arc::new(Health::new());
     let mut workers = JoinSet::new();
-    for _ in 0..settings.queue.concurrency {
+    for _ in 0..settings.workers() {
         let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&queue));
         let worker = Worker::new(exporter, queue, Arc::clone(&health), settings.clone());
         let abandoned = abandoned.clone();

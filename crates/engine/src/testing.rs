@@ -12,7 +12,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{AckMode, Request, Signal};
+use model::{AckMode, Payload, Request, SeriesBatch, Signal};
 use tokio::time::{Instant, sleep};
 
 use crate::budget::Budget;
@@ -20,7 +20,7 @@ use crate::component::{BuildContext, Processor, ReceiverContext};
 use crate::delivery::QueueSettings;
 use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
 use crate::metrics::{ComponentKind, ComponentMetrics};
-use crate::queue::{Batch, Blame, Queue};
+use crate::queue::{Batch, Blame, Lost, Queue};
 use crate::shutdown::{Shutdown, ShutdownTrigger};
 
 mod recorder;
@@ -96,7 +96,7 @@ impl Setup {
         let budget = Budget::new(self.budget_bytes);
         let metrics = ComponentMetrics::new(ComponentKind::Receiver, self.receiver);
         let inlet = Inlet::new(Door { ack: self.ack, budget: budget.clone(), metrics, routes });
-        let state = State { requests: Vec::new(), answer: Answer::Deliver };
+        let state = State { payloads: Vec::new(), answer: Answer::Deliver };
         let collected = Collected { queue, budget, state: Arc::new(Mutex::new(state)) };
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::spawn(collected.clone().serve());
@@ -127,20 +127,38 @@ pub struct Collected {
 }
 
 struct State {
-    requests: Vec<Request>,
+    payloads: Vec<Payload>,
     answer: Answer,
 }
 
 impl Collected {
-    /// All requests that were delivered so far. What `send` said yes to is among them.
-    pub fn requests(&self) -> Vec<Request> {
+    /// All payloads that were delivered so far. What `send` said yes to is among them.
+    pub fn payloads(&self) -> Vec<Payload> {
         self.drain();
-        self.lock().requests.clone()
+        self.lock().payloads.clone()
+    }
+
+    /// Those of them that are OTLP.
+    pub fn requests(&self) -> Vec<Request> {
+        let otlp = |payload| match payload {
+            Payload::Otlp(request) => Some(request),
+            Payload::Series(_) => None,
+        };
+        self.payloads().into_iter().filter_map(otlp).collect()
+    }
+
+    /// Those of them that are Prometheus series.
+    pub fn series(&self) -> Vec<Arc<SeriesBatch>> {
+        let series = |payload| match payload {
+            Payload::Otlp(_) => None,
+            Payload::Series(series) => Some(series),
+        };
+        self.payloads().into_iter().filter_map(series).collect()
     }
 
     /// Records in all requests that were delivered so far.
     pub fn items(&self) -> usize {
-        self.requests().iter().map(Request::items).sum()
+        self.payloads().iter().map(Payload::items).sum()
     }
 
     /// Waits until at least `items` records were delivered, and gives all requests. Gives what there is after ten seconds.
@@ -186,18 +204,19 @@ impl Collected {
         }
         let mut batch = Batch::default();
         while self.queue.fill(&mut batch, 0) {
-            let requests = batch.requests.drain(..);
-            match state.answer {
-                Answer::Reject => {
-                    batch.tickets.drain(..).for_each(|ticket| ticket.dropped("test", Blame::Rejected))
-                }
-                Answer::Nack => {
-                    batch.tickets.drain(..).for_each(|ticket| ticket.dropped("test", Blame::Nacked))
-                }
+            let payloads = batch.payloads.drain(..);
+            let blame = match state.answer {
+                Answer::Reject => Some(Blame::Rejected),
+                Answer::Nack => Some(Blame::Nacked),
                 Answer::Deliver | Answer::Hold => {
-                    state.requests.extend(requests);
-                    batch.tickets.drain(..).for_each(|ticket| ticket.delivered(0));
+                    state.payloads.extend(payloads);
+                    None
                 }
+            };
+            for ticket in batch.tickets.drain(..) {
+                let items = ticket.items();
+                let lost = blame.map(|blame| Lost { reason: "test", items, blame });
+                ticket.settled(lost.as_slice());
             }
         }
     }

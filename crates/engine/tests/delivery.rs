@@ -10,7 +10,7 @@ use common::{
     until,
 };
 use engine::testing::counters;
-use engine::{OnFull, ProcessError, State};
+use engine::{OnFull, ProcessError, Scope, State};
 use model::{AckMode, Signal};
 use tokio::time::Instant;
 
@@ -49,7 +49,8 @@ async fn delivered_waits_for_every_exporter() {
 
 #[tokio::test]
 async fn a_refusal_for_good_reaches_the_sender() {
-    let (source, destination) = (Source::new(AckMode::Delivered), Destination::scripted(|_| Reply::Refuse));
+    let (source, destination) =
+        (Source::new(AckMode::Delivered), Destination::scripted(|_| Reply::Refuse(Scope::Request)));
     let running = line("refused", &source, &destination).await;
     let refusal = source.send(logs(2, "a")).await.unwrap_err();
     assert!(!refusal.retryable);
@@ -213,7 +214,8 @@ async fn pile_up(source: &Source, destination: &Destination, requests: Vec<model
 #[tokio::test]
 async fn what_waits_is_merged_and_a_bad_one_does_not_cost_its_neighbours() {
     let bad = |requests: &[model::Request]| requests.iter().any(|r| name_of(r) == "bad");
-    let destination = Destination::scripted(move |r| if bad(r) { Reply::Refuse } else { Reply::Take });
+    let destination =
+        Destination::scripted(move |r| if bad(r) { Reply::Refuse(Scope::Records) } else { Reply::Take });
     let destination = destination.hold().with(|s| s.queue.concurrency = 1);
     let source = Source::new(AckMode::Received);
     let running = line("isolate", &source, &destination).await;
@@ -221,9 +223,75 @@ async fn what_waits_is_merged_and_a_bad_one_does_not_cost_its_neighbours() {
     pile_up(&source, &destination, requests).await;
     assert!(running.stop(SOON).await.is_clean());
     let sizes: Vec<_> = destination.calls().iter().map(Vec::len).collect();
-    assert_eq!(sizes, [1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1], "one merge, then each alone once");
+    assert_eq!(
+        sizes,
+        [1, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+        "one merge, each alone once, the halves of the bad one"
+    );
     assert_eq!(dropped("isolate", "bad_request"), 2);
     assert_eq!(books("isolate"), Books { accepted: 19, delivered: 17, dropped: 2, buffered: 0 });
+}
+
+#[tokio::test]
+async fn one_bad_record_of_a_request_is_lost_alone() {
+    // 100 records of which the destination will not have any request that holds more than 30, nor the one named bad.
+    let names = |request: &model::Request| -> Vec<String> {
+        let logs = model::otlp::ExportLogsServiceRequest::of(request.bytes());
+        let scopes = logs.resource_logs().flat_map(|resource| resource.scope_logs());
+        scopes.flat_map(|scope| scope.log_records()).map(|record| record.severity_text().to_owned()).collect()
+    };
+    let bad = move |r: &[model::Request]| names(&r[0]).iter().any(|name| name == "bad") || r[0].items() > 30;
+    let destination =
+        Destination::scripted(move |r| if bad(r) { Reply::Refuse(Scope::Records) } else { Reply::Take });
+    let source = Source::new(AckMode::Delivered);
+    let _running = line("halves", &source, &destination).await;
+    let mut bytes = logs(63, "good").bytes().to_vec();
+    bytes.extend_from_slice(logs(1, "bad").bytes());
+    bytes.extend_from_slice(logs(36, "good").bytes());
+    let request = model::Request::receive(Signal::Logs, bytes.into()).unwrap().0;
+    source.send(request).await.unwrap();
+    assert_eq!(books("halves"), Books { accepted: 100, delivered: 99, dropped: 1, buffered: 0 });
+    assert_eq!(dropped("halves", "bad_request"), 1);
+}
+
+#[tokio::test]
+async fn what_a_destination_leaves_is_sent_again_alone() {
+    let mut call = 0;
+    let destination = Destination::scripted(move |requests| {
+        call += 1;
+        match (call, requests) {
+            (1, [request]) => Reply::Remainder(request.retain(|index| index >= 7).into_iter().collect()),
+            (2, _) => Reply::Retry,
+            _ => Reply::Take,
+        }
+    });
+    let source = Source::new(AckMode::Delivered);
+    let destination = destination.with(|s| s.retry.initial_backoff_ms = 1);
+    let _running = line("remainder", &source, &destination).await;
+    source.send(logs(10, "a")).await.unwrap();
+    let sizes: Vec<_> = destination.calls().iter().map(|call| call[0].items()).collect();
+    assert_eq!(sizes, [10, 3, 3]);
+    assert_eq!(books("remainder"), Books { accepted: 10, delivered: 10, dropped: 0, buffered: 0 });
+}
+
+#[tokio::test]
+async fn an_ordered_destination_gets_one_call_at_a_time_in_order() {
+    let bad = |requests: &[model::Request]| requests.iter().any(|r| name_of(r) == "bad");
+    let destination =
+        Destination::scripted(move |r| if bad(r) { Reply::Refuse(Scope::Records) } else { Reply::Take });
+    let destination = destination.hold().with(|s| {
+        s.ordered = true;
+        s.queue.concurrency = 8;
+    });
+    let source = Source::new(AckMode::Received);
+    let running = line("ordered", &source, &destination).await;
+    let name = |n: usize| if n == 3 { "bad".to_owned() } else { n.to_string() };
+    pile_up(&source, &destination, (0..9).map(|n| logs(1, &name(n))).collect()).await;
+    running.stop(SOON).await;
+    let alone: Vec<_> =
+        destination.calls().iter().filter(|call| call.len() == 1).map(|call| name_of(&call[0])).collect();
+    assert_eq!(alone, ["first", "0", "1", "2", "bad", "4", "5", "6", "7", "8"]);
+    assert_eq!(destination.most_in_flight(), 1);
 }
 
 #[tokio::test]
@@ -251,8 +319,8 @@ async fn what_the_destination_rejects_of_a_request_is_counted() {
     let source = Source::new(AckMode::Delivered);
     let _running = line("partial", &source, &destination).await;
     source.send(logs(10, "a")).await.unwrap();
-    assert_eq!(dropped("partial", "rejected_by_destination"), 3);
-    source.send(logs(2, "a")).await.unwrap();
+    assert_eq!(dropped("partial", "not_those"), 3);
+    assert!(!source.send(logs(2, "a")).await.unwrap_err().retryable, "all of it was refused for good");
     assert_eq!(books("partial"), Books { accepted: 12, delivered: 7, dropped: 5, buffered: 0 });
 }
 

@@ -6,6 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Destination, Does, Reply, Rig, Source, books, dropped, logs, request};
+use engine::Scope;
 use engine::testing::counters;
 use model::{AckMode, Request, Signal};
 
@@ -22,7 +23,7 @@ fn unreliable() -> Destination {
         call += 1;
         match noise(call) % 20 {
             0..=3 => Reply::Retry,
-            4 => Reply::Refuse,
+            4 => Reply::Refuse(if call % 2 == 0 { Scope::Records } else { Scope::Request }),
             5 => Reply::Partial(2),
             6 => Reply::Panic,
             _ => Reply::Take,

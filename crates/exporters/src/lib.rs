@@ -5,6 +5,7 @@
 
 mod debug;
 mod file;
+mod forms;
 mod otlp;
 
 use engine::ExporterFactory;

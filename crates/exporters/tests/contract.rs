@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use common::{build, parse};
+use common::{SendRequests as _, build, parse};
 use engine::component::Claim;
 use engine::testing;
 use engine::{BuildContext, ComponentKind};
@@ -39,7 +39,7 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let folder = tempfile::tempdir().unwrap();
         let mut settings = smallest(factory.name, folder.path());
         let exporter = build(factory.name, &settings).unwrap();
-        assert!(exporter.export(&[]).await.is_ok(), "{}: an empty batch", factory.name);
+        assert!(exporter.send(&[]).await.is_ok(), "{}: an empty batch", factory.name);
         exporter.shutdown().await;
         settings["endpiont"] = json!("x");
         let error = parse(factory.name, &settings).err().unwrap();

@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{build, log_request, request, traces};
+use common::{SendRequests as _, build, log_request, request, traces};
 use model::Signal;
 use serde_json::json;
 
@@ -18,8 +18,8 @@ async fn in_the_child() {
         return;
     };
     let exporter = build("debug", &json!({"verbosity": verbosity})).unwrap();
-    exporter.export(&[log_request(&["hello \x1b[2J", "two"])]).await.unwrap();
-    exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+    exporter.send(&[log_request(&["hello \x1b[2J", "two"])]).await.unwrap();
+    exporter.send(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
 }
 
 fn child(verbosity: &str) -> Command {

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use codec::otlp_json::{self, DecodeLimits};
-use common::{build, log_request, metrics, request, retryable, traces};
+use common::{SendRequests as _, build, log_request, metrics, request, retryable, traces};
 use engine::Exporter;
 use model::{Request, Signal};
 use serde_json::json;
@@ -48,10 +48,10 @@ async fn lines_are_otlp_json_one_request_each() {
     let exporter = exporter(folder.path(), &json!({}));
     let odd = log_request(&["line\nbreak \u{2028} \"quoted\" \\ \u{0} grüße"]);
     let merged = [log_request(&["one", "two"]), odd];
-    exporter.export(&merged).await.unwrap();
-    exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
-    exporter.export(&[request(Signal::Metrics, &metrics(-7))]).await.unwrap();
-    exporter.export(&[]).await.unwrap();
+    exporter.send(&merged).await.unwrap();
+    exporter.send(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+    exporter.send(&[request(Signal::Metrics, &metrics(-7))]).await.unwrap();
+    exporter.send(&[]).await.unwrap();
     exporter.shutdown().await;
     assert_eq!(read_lines(&folder.path().join("logs.jsonl"), Signal::Logs), merged);
     let spans = read_lines(&folder.path().join("traces.jsonl"), Signal::Traces);
@@ -71,8 +71,8 @@ async fn protobuf_reads_back() {
     let folder = tempfile::tempdir().unwrap();
     let exporter = exporter(folder.path(), &json!({"format": "otlp_proto", "sync": true}));
     let merged = [log_request(&["one", "two"]), log_request(&["three"])];
-    exporter.export(&merged).await.unwrap();
-    exporter.export(&merged).await.unwrap();
+    exporter.send(&merged).await.unwrap();
+    exporter.send(&merged).await.unwrap();
     let path = folder.path().join("logs.binpb");
     assert_eq!(read_proto(&path, Signal::Logs), [&merged[..], &merged[..]].concat());
 }
@@ -84,7 +84,7 @@ async fn files_are_rotated_and_none_but_the_oldest_is_lost() {
         let rotate = json!({"max_bytes": 2000, "max_files": 3});
         let exporter = exporter(folder.path(), &json!({"format": format, "rotate": rotate}));
         for n in 0..60 {
-            exporter.export(&[log_request(&[&format!("{n:0200}")])]).await.unwrap();
+            exporter.send(&[log_request(&[&format!("{n:0200}")])]).await.unwrap();
         }
         let mut names: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
@@ -113,7 +113,7 @@ async fn what_is_made_is_for_our_own_user() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("a/b");
     let exporter = exporter(&inner, &json!({}));
-    exporter.export(&[log_request(&["x"])]).await.unwrap();
+    exporter.send(&[log_request(&["x"])]).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&inner), 0o700);
     assert_eq!(mode(&inner.join("logs.jsonl")), 0o600);
@@ -134,12 +134,12 @@ async fn a_folder_that_goes_is_retryable_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("data");
     let exporter = exporter(&inner, &json!({}));
-    exporter.export(&[log_request(&["one"])]).await.unwrap();
+    exporter.send(&[log_request(&["one"])]).await.unwrap();
     fs::remove_dir_all(&inner).unwrap();
-    let (_, message) = retryable(exporter.export(&[log_request(&["two"])]).await.unwrap_err());
+    let (_, message) = retryable(exporter.send(&[log_request(&["two"])]).await.unwrap_err());
     assert!(message.contains("logs.jsonl"), "{message}");
     fs::create_dir(&inner).unwrap();
-    exporter.export(&[log_request(&["two"])]).await.unwrap();
+    exporter.send(&[log_request(&["two"])]).await.unwrap();
     assert_eq!(read_lines(&inner.join("logs.jsonl"), Signal::Logs), [log_request(&["two"])]);
 }
 
@@ -161,7 +161,7 @@ async fn after_a_kill_in_the_middle_of_a_write_what_follows_is_readable() {
             }
             fs::write(&path, &old).unwrap();
             let exporter = exporter(folder.path(), &json!({"format": format}));
-            exporter.export(&[log_request(&["next"])]).await.unwrap();
+            exporter.send(&[log_request(&["next"])]).await.unwrap();
             let aside = folder.path().join(format!("{name}.1"));
             assert_eq!(aside.exists(), torn, "{format}");
             let got = read(&path);
@@ -186,7 +186,7 @@ async fn many_at_once_keep_their_lines_apart() {
         let exporter = std::sync::Arc::clone(&exporter);
         writing.spawn(async move {
             let body = format!("{n} {}", "x".repeat(n * 5));
-            exporter.export(&[log_request(&[&body])]).await.unwrap();
+            exporter.send(&[log_request(&[&body])]).await.unwrap();
         });
     }
     writing.join_all().await;

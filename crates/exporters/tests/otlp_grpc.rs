@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::{
-    HttpServer, build, grpc_reply, log_request, logs, metrics, permanent, request, retryable, traces,
+    HttpServer, SendRequests as _, build, grpc_reply, log_request, logs, metrics, permanent, request,
+    retryable, traces,
 };
-use engine::{Exported, Exporter};
+use engine::{Exported, Exporter, Rejected};
 use model::{Request, Signal};
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{
@@ -120,7 +121,7 @@ async fn started(more: &Value) -> (Backend, Box<dyn Exporter>) {
 }
 
 async fn one_log(exporter: &dyn Exporter) -> Result<Exported, engine::ExportError> {
-    exporter.export(&[log_request(&["x"])]).await
+    exporter.send(&[log_request(&["x"])]).await
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn the_bytes_go_as_they_are() {
     newer.extend_from_slice(&[0xf2, 0x3f, 2, 8, 1]);
     let newer = Request::receive(Signal::Logs, newer.into()).unwrap().0;
     let requests = [log_request(&["one", "two"]), newer, log_request(&["three"])];
-    exporter.export(&requests).await.unwrap();
+    exporter.send(&requests).await.unwrap();
     let seen = server.last();
     let joined: Vec<u8> = requests.iter().flat_map(|r| r.bytes().to_vec()).collect();
     assert_eq!(seen.body[0], 0, "marked compressed");
@@ -146,7 +147,7 @@ async fn the_bytes_go_as_they_are() {
     assert!(seen.header("user-agent").unwrap().starts_with("floodway/"));
 
     let large = log_request(&[&"x".repeat(3 << 20)]);
-    exporter.export(std::slice::from_ref(&large)).await.unwrap();
+    exporter.send(std::slice::from_ref(&large)).await.unwrap();
     assert_eq!(server.last().body[5..], large.bytes()[..]);
 }
 
@@ -156,18 +157,18 @@ async fn every_signal_arrives_merged_in_every_encoding() {
         let (backend, exporter) = started(&json!({"compression": compression})).await;
         let (one, two) = (logs(&["one"]), logs(&["two", "three"]));
         let both = [request(Signal::Logs, &one), request(Signal::Logs, &two)];
-        assert_eq!(exporter.export(&both).await.unwrap(), Exported::default());
+        assert_eq!(exporter.send(&both).await.unwrap(), Exported::default());
         let union =
             ExportLogsServiceRequest { resource_logs: [one.resource_logs, two.resource_logs].concat() };
         assert_eq!(*backend.logs.lock().unwrap(), [union], "{compression}");
         let metadata = backend.metadata.lock().unwrap()[0].clone();
         assert_eq!(metadata.get("grpc-encoding").map(|v| v.to_str().unwrap()), encoding);
 
-        exporter.export(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
-        exporter.export(&[request(Signal::Metrics, &metrics(7))]).await.unwrap();
+        exporter.send(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+        exporter.send(&[request(Signal::Metrics, &metrics(7))]).await.unwrap();
         assert_eq!(*backend.traces.lock().unwrap(), [traces("dial")]);
         assert_eq!(*backend.metrics.lock().unwrap(), [metrics(7)]);
-        assert_eq!(exporter.export(&[]).await.unwrap(), Exported::default());
+        assert_eq!(exporter.send(&[]).await.unwrap(), Exported::default());
     }
 }
 
@@ -237,9 +238,9 @@ async fn partial_success_is_told() {
         .unwrap()
         .push_back(Ok(ExportLogsServiceResponse { partial_success: Some(partial) }));
     let exported = one_log(&*exporter).await.unwrap();
-    assert_eq!(exported.rejected_items, 2);
-    assert!(exported.message.starts_with("too old") && exported.message.len() < 1000);
-    assert!(!exported.message.contains('\n'));
+    let [Rejected { items: 2, message, .. }] = &exported.rejected[..] else { panic!("{exported:?}") };
+    assert!(message.starts_with("too old") && message.len() < 1000);
+    assert!(!message.contains('\n'));
 }
 
 #[tokio::test]
@@ -299,7 +300,7 @@ async fn many_at_once_share_the_connections() {
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..100 {
         let exporter = Arc::clone(&exporter);
-        calls.spawn(async move { exporter.export(&[log_request(&[&n.to_string()])]).await.unwrap() });
+        calls.spawn(async move { exporter.send(&[log_request(&[&n.to_string()])]).await.unwrap() });
     }
     assert_eq!(calls.join_all().await.len(), 100);
     assert_eq!(backend.logs.lock().unwrap().len(), 100);

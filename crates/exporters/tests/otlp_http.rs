@@ -7,9 +7,10 @@ use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use common::{
-    HttpServer, Reply, build, log_request, logs, metrics, permanent, reply, request, retryable, traces,
+    HttpServer, Reply, SendRequests as _, build, log_request, logs, metrics, permanent, reply, request,
+    retryable, traces,
 };
-use engine::{ExportError, Exported, Exporter};
+use engine::{ExportError, Exported, Exporter, Rejected};
 use model::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
@@ -37,7 +38,7 @@ async fn answered(
     reply: Reply,
 ) -> Result<Exported, ExportError> {
     server.will_reply(reply);
-    exporter.export(&[log_request(&["x"])]).await
+    exporter.send(&[log_request(&["x"])]).await
 }
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn the_bytes_go_as_they_are_to_the_path_of_the_signal() {
     ];
     for (path, requests) in batches {
         server.will_reply(ok());
-        assert_eq!(exporter.export(&requests).await.unwrap(), Exported::default());
+        assert_eq!(exporter.send(&requests).await.unwrap(), Exported::default());
         let seen = server.last();
         let joined: Vec<u8> = requests.iter().flat_map(|r| r.bytes().to_vec()).collect();
         assert_eq!((seen.path.as_str(), &seen.body[..]), (path, &joined[..]));
@@ -63,7 +64,7 @@ async fn the_bytes_go_as_they_are_to_the_path_of_the_signal() {
         assert_eq!(seen.header("x-tenant"), Some("a"));
         assert!(seen.header("user-agent").unwrap().starts_with("floodway/"));
     }
-    assert_eq!(exporter.export(&[]).await.unwrap(), Exported::default());
+    assert_eq!(exporter.send(&[]).await.unwrap(), Exported::default());
     assert_eq!(server.seen.lock().unwrap().len(), 3, "an empty batch was sent");
 }
 
@@ -73,7 +74,7 @@ async fn a_base_path_is_kept() {
         let server = HttpServer::start([ok()]).await;
         let settings = json!({"protocol": "http", "endpoint": format!("http://{}{base}", server.addr)});
         let exporter = build("otlp", &settings).unwrap();
-        exporter.export(&[log_request(&["x"])]).await.unwrap();
+        exporter.send(&[log_request(&["x"])]).await.unwrap();
         assert_eq!(server.last().path, format!("{}/v1/logs", base.trim_end_matches('/')));
     }
 }
@@ -85,7 +86,7 @@ async fn compressed_bodies_say_so_and_inflate_to_the_union() {
         server.will_reply(ok());
         let big = "peer ".repeat(10_000);
         let requests = [log_request(&[&big]), log_request(&["two"])];
-        exporter.export(&requests).await.unwrap();
+        exporter.send(&requests).await.unwrap();
         let seen = server.last();
         assert_eq!(seen.header("content-encoding"), Some(compression));
         assert!(seen.body.len() < 5000, "{} bytes", seen.body.len());
@@ -155,12 +156,12 @@ async fn partial_success_is_told() {
     let partial = ExportLogsPartialSuccess { rejected_log_records: 3, error_message: "too old".to_owned() };
     let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
     let exported = answered(&server, &*exporter, reply(200, &[PROTOBUF], answer.encode_to_vec())).await;
-    let expected = Exported { rejected_items: 3, message: "too old".to_owned() };
-    assert_eq!(exported.unwrap(), expected);
+    let rejected = Rejected { reason: "rejected_by_destination", items: 3, message: "too old".to_owned() };
+    assert_eq!(exported.unwrap(), Exported { rejected: vec![rejected], remainder: None });
     // Servers that answer with something of their own took it all the same.
     for body in ["{}", "{\"partialSuccess\":{}}", "OK", "\x0a\x7f"] {
         let exported = answered(&server, &*exporter, reply(200, &[], body)).await.unwrap();
-        assert_eq!(exported.rejected_items, 0, "{body:?}");
+        assert_eq!(exported, Exported::default(), "{body:?}");
     }
 }
 
@@ -173,7 +174,7 @@ async fn a_server_that_goes_is_retryable_and_found_again_when_it_is_back() {
     // The first may still find the pooled connection.
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        retryable(exporter.export(&[log_request(&["x"])]).await.unwrap_err());
+        retryable(exporter.send(&[log_request(&["x"])]).await.unwrap_err());
     }
     let back = std::net::TcpListener::bind(addr).unwrap();
     let answering = tokio::task::spawn_blocking(move || {
@@ -184,7 +185,7 @@ async fn a_server_that_goes_is_retryable_and_found_again_when_it_is_back() {
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
         start
     });
-    exporter.export(&[log_request(&["x"])]).await.unwrap();
+    exporter.send(&[log_request(&["x"])]).await.unwrap();
     assert!(answering.await.unwrap().starts_with(b"POST /v1/logs HTTP/1.1\r\n"));
 }
 
@@ -195,6 +196,6 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     let settings = json!({"protocol": "http", "endpoint": endpoint, "retry": {"timeout_ms": 300}});
     let exporter = build("otlp", &settings).unwrap();
     let begun = std::time::Instant::now();
-    retryable(exporter.export(&[log_request(&["x"])]).await.unwrap_err());
+    retryable(exporter.send(&[log_request(&["x"])]).await.unwrap_err());
     assert!(begun.elapsed() < Duration::from_secs(3));
 }

@@ -11,10 +11,10 @@ use engine::testing::counters;
 use engine::{
     AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim,
     ComponentSpec, DeliverySettings, ExportError, Exported, Exporter, Graph, GraphSpec, Inlet, PipelineSpec,
-    ProcessError, Processor, Receiver, ReceiverContext, Running, Serving,
+    ProcessError, Processor, Receiver, ReceiverContext, Rejected, Remainder, Running, Scope, Serving,
 };
 use model::otlp::ExportLogsServiceRequest;
-use model::{AckMode, Request, Signal, Writer};
+use model::{AckMode, Payload, Request, Signal, Writer};
 
 /// A request of `items` records that all carry `name`.
 pub fn request(signal: Signal, items: usize, name: &str) -> Request {
@@ -30,6 +30,14 @@ pub fn request(signal: Signal, items: usize, name: &str) -> Request {
     Request::receive(signal, writer.finish()).unwrap().0
 }
 
+/// The OTLP that every payload of these tests is.
+pub fn as_request(payload: &Payload) -> Request {
+    match payload {
+        Payload::Otlp(request) => request.clone(),
+        Payload::Series(_) => panic!("no series in this test"),
+    }
+}
+
 pub fn logs(items: usize, name: &str) -> Request {
     request(Signal::Logs, items, name)
 }
@@ -43,13 +51,15 @@ pub fn name_of(request: &Request) -> String {
 }
 
 /// What a destination does with one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Reply {
     Take,
     Partial(u64),
     Retry,
     RetryAfter(Duration),
-    Refuse,
+    /// What is left, to be sent again.
+    Remainder(Vec<Request>),
+    Refuse(Scope),
     Panic,
     Never,
 }
@@ -138,26 +148,33 @@ impl Drop for InFlight {
 }
 
 impl Exporter for Destination {
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+        let requests: Vec<Request> = payloads.iter().map(as_request).collect();
         let now = self.shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
         let in_flight = InFlight(Arc::clone(&self.shared));
         Box::pin(async move {
             let _in_flight = in_flight;
             let _gate = self.shared.gate.acquire().await.unwrap();
-            self.shared.calls.lock().unwrap().push(requests.to_vec());
-            let reply = (self.shared.script.lock().unwrap())(requests);
+            self.shared.calls.lock().unwrap().push(requests.clone());
+            let reply = (self.shared.script.lock().unwrap())(&requests);
             let retryable =
                 |retry_after| Err(ExportError::Retryable { message: "come again".to_owned(), retry_after });
             match reply {
                 Reply::Take => Ok(Exported::default()),
-                Reply::Partial(rejected_items) => {
-                    Ok(Exported { rejected_items, message: "not those".to_owned() })
+                Reply::Partial(items) => {
+                    let rejected = Rejected { reason: "not_those", items, message: "not those".to_owned() };
+                    Ok(Exported { rejected: vec![rejected], remainder: None })
+                }
+                Reply::Remainder(left) => {
+                    let payloads = left.into_iter().map(Payload::Otlp).collect();
+                    let remainder = Remainder { payloads, message: "later".to_owned(), retry_after: None };
+                    Ok(Exported { rejected: Vec::new(), remainder: Some(remainder) })
                 }
                 Reply::Retry => retryable(None),
                 Reply::RetryAfter(after) => retryable(Some(after)),
-                Reply::Refuse => {
-                    Err(ExportError::Permanent { reason: "bad_request", message: "never".to_owned() })
+                Reply::Refuse(scope) => {
+                    Err(ExportError::Permanent { reason: "bad_request", message: "never".to_owned(), scope })
                 }
                 Reply::Panic => panic!("as the test told it to"),
                 Reply::Never => std::future::pending().await,

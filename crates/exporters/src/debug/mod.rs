@@ -6,11 +6,13 @@ use std::io::Write as _;
 
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
-    ExporterConfig,
+    ExporterConfig, Scope,
 };
-use model::{Request, Signal};
+use model::{Payload, Signal};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::forms;
 
 /// Prints records to standard output.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -55,23 +57,36 @@ struct DebugExporter {
     verbosity: Verbosity,
 }
 
-impl Exporter for DebugExporter {
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+impl DebugExporter {
+    fn text(&self, payloads: &[Payload]) -> Result<String, ExportError> {
         let mut out = String::new();
-        for request in requests {
+        for payload in payloads {
+            let request = forms::otlp(payload)?;
             let (signal, items, bytes) = (request.signal().name(), request.items(), request.bytes().len());
             out.push_str(&format!("{signal}: {items} records, {bytes} bytes\n"));
             if self.verbosity >= Verbosity::Normal {
-                text::records(request, self.verbosity == Verbosity::Detailed, &mut out);
+                text::records(&request, self.verbosity == Verbosity::Detailed, &mut out);
             }
         }
+        Ok(out)
+    }
+}
+
+impl Exporter for DebugExporter {
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+        let text = self.text(payloads);
         Box::pin(async move {
+            let out = text?;
             let printed =
                 tokio::task::spawn_blocking(move || std::io::stdout().lock().write_all(out.as_bytes()));
             match printed.await {
                 Ok(Ok(())) => Ok(Exported::default()),
                 // A closed terminal or pipe does not come back.
-                Ok(Err(e)) => Err(ExportError::Permanent { reason: "stdout_closed", message: e.to_string() }),
+                Ok(Err(e)) => Err(ExportError::Permanent {
+                    reason: "stdout_closed",
+                    message: e.to_string(),
+                    scope: Scope::Request,
+                }),
                 Err(e) => Err(ExportError::Retryable { message: e.to_string(), retry_after: None }),
             }
         })

@@ -22,9 +22,11 @@ use engine::{
     BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
     ExporterConfig, QueueSettings, RetrySettings,
 };
-use model::{Request, Signal};
+use model::{Payload, Signal};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::forms;
 
 use rotation::{EndsWhole, RotatedFile};
 
@@ -119,7 +121,7 @@ impl ExporterConfig for FileConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone() }
+        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
@@ -157,20 +159,21 @@ struct FileExporter {
 }
 
 impl Exporter for FileExporter {
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
         Box::pin(async move {
-            let Some(first) = requests.first() else {
+            let Some(first) = payloads.first() else {
                 return Ok(Exported::default());
             };
             let file = Arc::clone(&self.files[first.signal() as usize]);
-            let (format, requests) = (self.format, requests.to_vec());
+            let (format, payloads) = (self.format, payloads.to_vec());
             let written = tokio::task::spawn_blocking(move || {
-                let bytes = encode(format, &requests);
-                file.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes)
+                let bytes = encode(format, &payloads)?;
+                let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes);
+                written.map_err(|error| retryable(&error))
             });
             match written.await {
                 Ok(Ok(())) => Ok(Exported::default()),
-                Ok(Err(error)) => Err(retryable(&error)),
+                Ok(Err(error)) => Err(error),
                 Err(error) => Err(retryable(&error)),
             }
         })
@@ -181,25 +184,26 @@ fn retryable(error: &dyn std::error::Error) -> ExportError {
     ExportError::Retryable { message: error.to_string(), retry_after: None }
 }
 
-fn encode(format: Format, requests: &[Request]) -> Vec<u8> {
+fn encode(format: Format, payloads: &[Payload]) -> Result<Vec<u8>, ExportError> {
+    let requests = payloads.iter().map(forms::otlp).collect::<Result<Vec<_>, _>>()?;
     let size: usize = requests.iter().map(|r| r.bytes().len()).sum();
+    let mut out = Vec::new();
     match format {
         Format::OtlpJson => {
-            let mut out = Vec::with_capacity(size * 3);
-            for request in requests {
+            out.reserve(size * 3);
+            for request in &requests {
                 otlp_json::encode(request, &mut out);
                 out.push(b'\n');
             }
-            out
         }
         Format::OtlpProto => {
-            let mut out = Vec::with_capacity(size + 4 * requests.len());
-            for request in requests {
+            out.reserve(size + 4 * requests.len());
+            for request in &requests {
                 // Checked at receipt: requests are far below 4 GiB.
                 out.extend_from_slice(&(request.bytes().len() as u32).to_be_bytes());
                 out.extend_from_slice(request.bytes());
             }
-            out
         }
     }
+    Ok(out)
 }

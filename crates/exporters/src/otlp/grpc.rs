@@ -1,13 +1,14 @@
 //! OTLP/gRPC.
 
-use engine::{BoxFuture, BuildError, ExportError, Exported, Exporter};
+use engine::{BoxFuture, BuildError, ExportError, Exported, Exporter, Scope};
 use http::HeaderMap;
-use model::{Request, Signal};
+use model::{Payload, Signal};
 use net::Encoding;
 use net::grpc::{CallError, Client, ClientOptions};
 
 use super::OtlpConfig;
 use super::response::exported;
+use crate::forms;
 
 pub(super) struct GrpcExporter {
     client: Client,
@@ -43,12 +44,13 @@ fn method(signal: Signal) -> &'static str {
 }
 
 impl Exporter for GrpcExporter {
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
         Box::pin(async move {
-            let Some(first) = requests.first() else {
+            let Some(first) = payloads.first() else {
                 return Ok(Exported::default());
             };
-            let chunks = requests.iter().map(|r| r.bytes().clone()).collect();
+            let chunks = payloads.iter().map(|payload| Ok(forms::otlp(payload)?.bytes().clone()));
+            let chunks = chunks.collect::<Result<_, ExportError>>()?;
             let called =
                 self.client.call(method(first.signal()), chunks, self.encoding, &self.metadata).await;
             called.map(|response| exported(&response)).map_err(|e| failed(&e))
@@ -61,6 +63,7 @@ fn failed(error: &CallError) -> ExportError {
     if error.is_retryable() {
         ExportError::Retryable { message, retry_after: error.retry_after() }
     } else {
-        ExportError::Permanent { reason: "refused_by_destination", message }
+        let scope = if error.is_about_content() { Scope::Records } else { Scope::Request };
+        ExportError::Permanent { reason: "refused_by_destination", message, scope }
     }
 }

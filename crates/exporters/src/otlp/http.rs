@@ -2,15 +2,16 @@
 
 use std::time::SystemTime;
 
-use engine::{BoxFuture, BuildError, ExportError, Exported, Exporter};
+use engine::{BoxFuture, BuildError, ExportError, Exported, Exporter, Scope};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use model::{Request, Signal, View};
+use model::{Payload, Signal, View};
 use net::Encoding;
 use net::client::{Chunks, HttpClient, HttpClientOptions, HttpError, HttpResponse, retry_after};
 use net::encoding::deflate;
 
 use super::OtlpConfig;
 use super::response::{exported, printable};
+use crate::forms;
 
 pub(super) struct HttpExporter {
     client: HttpClient,
@@ -35,16 +36,18 @@ impl HttpExporter {
         Ok(Self { client, encoding, headers })
     }
 
-    async fn post(&self, requests: &[Request]) -> Result<Exported, ExportError> {
-        let Some(first) = requests.first() else {
+    async fn post(&self, payloads: &[Payload]) -> Result<Exported, ExportError> {
+        let Some(first) = payloads.first() else {
             return Ok(Exported::default());
         };
-        let chunks: Vec<_> = requests.iter().map(|r| r.bytes().clone()).collect();
+        let chunks = payloads.iter().map(|payload| Ok(forms::otlp(payload)?.bytes().clone()));
+        let chunks = chunks.collect::<Result<Vec<_>, ExportError>>()?;
         let body = match self.encoding {
             Encoding::Identity => chunks,
             encoding => vec![deflate(encoding, &chunks).map_err(|e| ExportError::Permanent {
                 reason: "compression",
                 message: format!("cannot compress: {e}"),
+                scope: Scope::Request,
             })?],
         };
         let answer = self.client.post(path(first.signal()), self.headers.clone(), Chunks::new(body)).await;
@@ -53,8 +56,8 @@ impl HttpExporter {
 }
 
 impl Exporter for HttpExporter {
-    fn export<'a>(&'a self, requests: &'a [Request]) -> BoxFuture<'a, Result<Exported, ExportError>> {
-        Box::pin(self.post(requests))
+    fn export<'a>(&'a self, payloads: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+        Box::pin(self.post(payloads))
     }
 }
 
@@ -71,7 +74,7 @@ fn unanswered(error: &HttpError) -> ExportError {
     if error.is_retryable() {
         ExportError::Retryable { message, retry_after: None }
     } else {
-        ExportError::Permanent { reason: "bad_request", message }
+        ExportError::Permanent { reason: "bad_request", message, scope: Scope::Request }
     }
 }
 
@@ -89,7 +92,10 @@ fn verdict(answer: &HttpResponse) -> Result<Exported, ExportError> {
             message,
             retry_after: retry_after(&answer.headers, SystemTime::now()),
         }),
-        _ => Err(ExportError::Permanent { reason: "refused_by_destination", message }),
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            Err(ExportError::Permanent { reason: "refused_by_destination", message, scope: Scope::Records })
+        }
+        _ => Err(ExportError::Permanent { reason: "refused_by_destination", message, scope: Scope::Request }),
     }
 }
 

@@ -73,7 +73,7 @@ impl ExporterConfig for OtlpConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone() }
+        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

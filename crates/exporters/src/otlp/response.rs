@@ -1,6 +1,6 @@
 //! `Export*ServiceResponse { 1: partial_success { 1: rejected (int64)  2: error_message } }`, the same for every signal.
 
-use engine::Exported;
+use engine::{Exported, Rejected};
 use model::View;
 
 /// Most characters of what a destination says that are kept.
@@ -12,13 +12,13 @@ pub(super) fn exported(response: &[u8]) -> Exported {
     let Some(partial) = root.field(1).map(|field| View::at(response, field)) else {
         return Exported::default();
     };
-    Exported {
-        rejected_items: partial
-            .scalar(1)
-            .and_then(|bits| u64::try_from(bits as i64).ok())
-            .unwrap_or_default(),
-        message: printable(partial.string(2).unwrap_or_default()),
+    let items = partial.scalar(1).and_then(|bits| u64::try_from(bits as i64).ok()).unwrap_or_default();
+    if items == 0 {
+        return Exported::default();
     }
+    let message = printable(partial.string(2).unwrap_or_default());
+    let rejected = vec![Rejected { reason: "rejected_by_destination", items, message }];
+    Exported { rejected, remainder: None }
 }
 
 /// What a destination says, fit for a line of a log.
@@ -40,7 +40,8 @@ mod tests {
             w.string(2, "too old");
         });
         let exported = exported(&writer.finish());
-        assert_eq!(exported, Exported { rejected_items: 3, message: "too old".into() });
+        let [Rejected { items: 3, message, .. }] = &exported.rejected[..] else { panic!("{exported:?}") };
+        assert_eq!(message, "too old");
     }
 
     #[test]
@@ -48,7 +49,7 @@ mod tests {
         let mut negative = Writer::new();
         negative.message(1, |w| w.int(1, -1));
         for bytes in [&b""[..], b"\x0a\x00", b"\x0a\x7f\x08", b"not protobuf", &negative.finish()] {
-            assert_eq!(exported(bytes).rejected_items, 0);
+            assert_eq!(exported(bytes), Exported::default());
         }
     }
 }

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use engine::component::AnyExporterConfig;
 use engine::testing;
-use engine::{ComponentKind, ExportError, Exporter};
+use engine::{ComponentKind, ExportError, Exported, Exporter};
 use http::{HeaderMap, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use model::{Request, Signal};
+use model::{Payload, Request, Signal};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -40,11 +40,23 @@ pub fn build(name: &str, settings: &Value) -> Result<Box<dyn Exporter>, String> 
     parse(name, settings)?.build(&context).map_err(|e| e.to_string())
 }
 
+/// Exports requests as the payloads that they are.
+pub trait SendRequests {
+    fn send(&self, requests: &[Request]) -> impl Future<Output = Result<Exported, ExportError>> + Send;
+}
+
+impl SendRequests for dyn Exporter + '_ {
+    fn send(&self, requests: &[Request]) -> impl Future<Output = Result<Exported, ExportError>> + Send {
+        let payloads: Vec<Payload> = requests.iter().cloned().map(Payload::Otlp).collect();
+        async move { self.export(&payloads).await }
+    }
+}
+
 /// A permanent error's reason, or how long a retryable one says to wait, with its text.
 pub fn retryable(error: ExportError) -> (Option<std::time::Duration>, String) {
     match error {
         ExportError::Retryable { message, retry_after } => (retry_after, message),
-        ExportError::Permanent { reason, message } => panic!("permanent: {reason}: {message}"),
+        ExportError::Permanent { reason, message, .. } => panic!("permanent: {reason}: {message}"),
     }
 }
 

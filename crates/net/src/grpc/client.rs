@@ -109,6 +109,12 @@ impl CallError {
         }
     }
 
+    /// Whether it is something in the request that is refused, so that a part of it might be taken.
+    #[must_use]
+    pub const fn is_about_content(&self) -> bool {
+        matches!(self, Self::Status(Status { code: Code::InvalidArgument | Code::ResourceExhausted, .. }))
+    }
+
     /// When the server wants to be asked again.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {

@@ -1,0 +1,275 @@
+//! The one delivery loop that all exporters share: take what waits, send it, retry it, settle it.
+//!
+//! ```text
+//! Queue::fill -> export -> all taken ----------------------------------> settled
+//!                  ^  |--> retryable, or a remainder -> wait (backoff, hint) -'  until max_elapsed_ms -> lost, nacked
+//!                  '---------------------------------------'
+//!                     |--> refused for what is in it: several merged -> each alone; one -> its halves, and theirs
+//!                     '--> refused whatever is in it -> lost, rejected
+//! ```
+//!
+//! Each exporter has `concurrency` workers, or one where order matters. A worker holds one batch at a time, and what piles up
+//! while all are busy is merged by the next one that is free: batching follows the load and needs no timer.
+//!
+//! Invariants:
+//! - A worker never ends while its queue may still hold a request, save at the shutdown deadline; an exporter that panics costs
+//!   the request, not the worker.
+//! - Halving ends: a request of n records that are all refused costs at most 2n - 1 attempts.
+//! - One worker keeps order: what is sent alone or in halves is sent in its order.
+//!
+//! It does not know what destinations are, and does not write to disk. A dead-letter queue takes the place of "lost" here; a
+//! circuit breaker stands before `attempt`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram};
+use model::Payload;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::component::{ExportError, Exported, Exporter, Rejected, Remainder, Scope};
+use crate::delivery::{DeliverySettings, LONGEST_HINT};
+use crate::health::Health;
+use crate::metrics::names;
+use crate::panics::{Panicked, guard_future};
+use crate::queue::{Batch, Blame, Lost, Queue, Ticket};
+
+/// The longest wait between two attempts while the engine stops.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One of the workers that empty an exporter's queue.
+pub(crate) struct Worker {
+    exporter: Arc<dyn Exporter>,
+    queue: Arc<Queue>,
+    health: Arc<Health>,
+    settings: DeliverySettings,
+    duration: Histogram,
+    retries: Counter,
+}
+
+/// Why payloads were given up on.
+struct GaveUp<'p> {
+    /// What was not delivered: all of it, or what a destination had left of it.
+    left: Cow<'p, [Payload]>,
+    reason: &'static str,
+    message: String,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The destination refused it for good.
+    Refused(Scope),
+    /// Time is up.
+    Exhausted,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        exporter: Arc<dyn Exporter>,
+        queue: Arc<Queue>,
+        health: Arc<Health>,
+        settings: DeliverySettings,
+    ) -> Self {
+        let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
+        let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
+        Self { exporter, queue, health, settings, duration, retries }
+    }
+
+    /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
+    pub(crate) async fn run(self) {
+        let mut batch = Batch::default();
+        while self.next(&mut batch).await {
+            self.deliver(&mut batch).await;
+            batch.payloads.clear();
+        }
+    }
+
+    async fn next(&self, batch: &mut Batch) -> bool {
+        loop {
+            let changed = self.queue.changed();
+            if self.queue.fill(batch, self.settings.queue.max_request_bytes) {
+                return true;
+            }
+            if self.queue.is_drained() {
+                return false;
+            }
+            changed.await;
+        }
+    }
+
+    async fn deliver(&self, batch: &mut Batch) {
+        let mut lost = Vec::new();
+        match self.send(&batch.payloads, &mut lost).await {
+            Ok(()) => {}
+            Err(gave_up) if gave_up.is_about_records() => {
+                // Nothing of it was taken yet: each request is judged alone, with its own sender.
+                if batch.tickets.len() > 1 && matches!(gave_up.left, Cow::Borrowed(_)) {
+                    return self.deliver_each(batch).await;
+                }
+                self.isolate(gave_up, &mut lost).await;
+            }
+            Err(gave_up) => self.lose(&gave_up, &mut lost),
+        }
+        settle(batch.tickets.drain(..), lost);
+    }
+
+    /// Sends the requests of a refused batch one by one, so that a bad one does not cost its neighbours.
+    async fn deliver_each(&self, batch: &mut Batch) {
+        for payload in batch.payloads.drain(..) {
+            let mut lost = Vec::new();
+            match self.send(std::slice::from_ref(&payload), &mut lost).await {
+                Ok(()) => {}
+                Err(gave_up) if gave_up.is_about_records() => self.isolate(gave_up, &mut lost).await,
+                Err(gave_up) => self.lose(&gave_up, &mut lost),
+            }
+            // A ticket leaves the batch only when its verdict is there: a deadline finds the others in it.
+            settle(batch.tickets.drain(..batch.tickets.len().min(1)), lost);
+        }
+    }
+
+    /// Sends ever smaller parts of what was refused for something in it, until what is bad stands alone.
+    async fn isolate(&self, refused: GaveUp<'_>, lost: &mut Vec<Lost>) {
+        let Some(first) = parts(&refused.left) else {
+            return self.lose(&refused, lost);
+        };
+        tracing::debug!(
+            exporter = self.queue.metrics().id(),
+            "refused for something in it ({}); sending the parts",
+            refused.message
+        );
+        let mut waiting: Vec<Payload> = first.into_iter().rev().collect();
+        while let Some(payload) = waiting.pop() {
+            let Err(gave_up) = self.send(std::slice::from_ref(&payload), lost).await else { continue };
+            match parts(&gave_up.left).filter(|_| gave_up.is_about_records()) {
+                Some(smaller) => waiting.extend(smaller.into_iter().rev()),
+                None => self.lose(&gave_up, lost),
+            }
+        }
+    }
+
+    /// Sends until there is a verdict; what the destination refused while it took the rest is added to `lost`.
+    async fn send<'p>(&self, payloads: &'p [Payload], lost: &mut Vec<Lost>) -> Result<(), GaveUp<'p>> {
+        let retry = &self.settings.retry;
+        let started = Instant::now();
+        let mut left = Cow::Borrowed(payloads);
+        let mut failures = 0;
+        loop {
+            let (message, hint) = match self.attempt(&left).await {
+                Ok(Exported { rejected, remainder }) => {
+                    rejected.into_iter().for_each(|rejected| self.rejected(rejected, lost));
+                    let Some(Remainder { payloads, message, retry_after }) = remainder else {
+                        self.health.succeeded(self.queue.metrics());
+                        return Ok(());
+                    };
+                    left = Cow::Owned(payloads);
+                    (message, retry_after)
+                }
+                Err(ExportError::Permanent { reason, message, scope }) => {
+                    return Err(GaveUp { left, reason, message, cause: Cause::Refused(scope) });
+                }
+                Err(ExportError::Retryable { message, retry_after }) => (message, retry_after),
+            };
+            self.health.failed(self.queue.metrics(), &message);
+            let delay = retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX));
+            if let Some(most) = retry.max_elapsed_ms
+                && started.elapsed() + delay > Duration::from_millis(most)
+            {
+                return Err(GaveUp { left, reason: "retries_exhausted", message, cause: Cause::Exhausted });
+            }
+            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT)).await;
+            failures = failures.saturating_add(1);
+            self.retries.increment(1);
+        }
+    }
+
+    /// Waits for `delay`. When the queue closes, what is in it has little time left: the wait is cut to a second, though not
+    /// below `least`, which the destination asked for.
+    async fn pause(&self, delay: Duration, least: Duration) {
+        let now = Instant::now();
+        let until = now + delay;
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.queue.closed() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
+        }
+    }
+
+    async fn attempt(&self, payloads: &[Payload]) -> Result<Exported, ExportError> {
+        let started = Instant::now();
+        let limit = Duration::from_millis(self.settings.retry.timeout_ms);
+        let result = timeout(limit, guard_future(|| self.exporter.export(payloads))).await;
+        self.duration.record(started.elapsed().as_secs_f64());
+        match result {
+            Ok(Ok(result)) => result,
+            Ok(Err(Panicked)) => Err(ExportError::Permanent {
+                reason: "exporter_panic",
+                message: "the exporter panicked; this is a bug, please report it".to_owned(),
+                scope: Scope::Records,
+            }),
+            Err(_) => Err(ExportError::Retryable {
+                message: format!("no answer within {} ms (retry.timeout_ms)", limit.as_millis()),
+                retry_after: None,
+            }),
+        }
+    }
+
+    fn rejected(&self, rejected: Rejected, lost: &mut Vec<Lost>) {
+        let Rejected { reason, items, message } = rejected;
+        if items > 0 {
+            self.health.dropped(self.queue.metrics(), items, reason, &message);
+            lost.push(Lost { reason, items, blame: Blame::Rejected });
+        }
+    }
+
+    fn lose(&self, gave_up: &GaveUp<'_>, lost: &mut Vec<Lost>) {
+        let blame = match gave_up.cause {
+            Cause::Exhausted => Blame::Nacked,
+            Cause::Refused(_) => {
+                // A destination that refuses everything (wrong credentials, say) is not well, though it answers.
+                self.health.failed(self.queue.metrics(), &gave_up.message);
+                Blame::Rejected
+            }
+        };
+        let items = gave_up.left.iter().map(|payload| payload.items() as u64).sum();
+        self.health.dropped(self.queue.metrics(), items, gave_up.reason, &gave_up.message);
+        lost.push(Lost { reason: gave_up.reason, items, blame });
+    }
+}
+
+impl GaveUp<'_> {
+    fn is_about_records(&self) -> bool {
+        self.cause == Cause::Refused(Scope::Records)
+    }
+}
+
+/// What a refused piece is made of: its payloads, or the halves of the one that it is. `None` for a single record.
+fn parts(payloads: &[Payload]) -> Option<Vec<Payload>> {
+    match payloads {
+        [one] => one.halves().map(|(first, second)| vec![first, second]),
+        several => Some(several.to_vec()),
+    }
+}
+
+/// Tells each sender what became of its request. Where several requests were sent as one nobody says whose records were lost,
+/// and for the sum it does not matter.
+fn settle(tickets: impl IntoIterator<Item = Ticket>, lost: Vec<Lost>) {
+    let mut lost = lost.into_iter().filter(|lost| lost.items > 0).peekable();
+    let mut own = Vec::new();
+    for ticket in tickets {
+        let mut room = ticket.items();
+        own.clear();
+        while room > 0
+            && let Some(next) = lost.peek_mut()
+        {
+            let items = next.items.min(room);
+            own.push(Lost { items, ..next.clone() });
+            room -= items;
+            next.items -= items;
+            if next.items == 0 {
+                lost.next();
+            }
+        }
+        ticket.settled(&own);
+    }
+}
