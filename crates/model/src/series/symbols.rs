@@ -130,7 +130,9 @@ mod tests {
     #[test]
     fn replaced_texts_keep_their_numbers() {
         let mut symbols = Symbols::default();
-        ["one", "two", "three", "two"].iter().for_each(|s| drop(symbols.push(s).unwrap()));
+        for text in ["one", "two", "three", "two"] {
+            symbols.push(text).unwrap();
+        }
         let changed = symbols.replace(|text| (text == "two").then_some(Cow::Borrowed("zwei!"))).unwrap();
         assert_eq!(changed, [Symbol(2), Symbol(4)]);
         assert_eq!(symbols.iter().collect::<Vec<_>>(), ["", "one", "zwei!", "three", "zwei!"]);
