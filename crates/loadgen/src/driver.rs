@@ -1,4 +1,4 @@
-//! The client side: sends prepared requests over OTLP gRPC and counts the answers.
+//! The client side: sends prepared requests and counts the answers. How they are sent is [`crate::client`].
 //!
 //! Each connection carries a fixed number of requests at once (closed loop), or requests become due at a fixed rate (open
 //! loop, still bounded by the same number). With a rate, latency counts from the moment a request was due, so a stalled server
@@ -12,38 +12,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
-use prost::Message as _;
 use serde::Serialize;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::grpc::{self, Signal};
 use crate::latency::Latencies;
 use crate::payload::{Payload, PayloadSet};
 
-/// Largest answer that is read, in bytes: an OTLP answer holds a count and a message.
-const MAX_ANSWER: usize = 64 * 1024;
 /// Distinct error texts that are kept; further ones are counted as `other`.
 const MAX_ERROR_KINDS: usize = 32;
-/// Characters of a server's message kept in an error text.
-const MAX_ERROR_CHARS: usize = 160;
 /// Pause of a sender after an error, so that a refusing server is not flooded in a tight loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where to and how wide.
 #[derive(Clone, Debug)]
 pub struct DriverConfig {
-    /// `host:port` of an OTLP gRPC server.
+    /// `host:port` of the server.
     pub target: String,
     /// TCP connections.
     pub connections: usize,
@@ -102,7 +88,7 @@ impl DriveReport {
 pub struct Driver {
     config: DriverConfig,
     payloads: Arc<PayloadSet>,
-    connections: Vec<Arc<Connection>>,
+    clients: Vec<Client>,
 }
 
 impl Driver {
@@ -113,21 +99,11 @@ impl Driver {
                 "at least one connection and one request in flight are needed".into(),
             ));
         }
-        let template = Template::new(&config.target, &payloads)?;
-        let mut connections = Vec::with_capacity(config.connections);
+        let mut clients = Vec::with_capacity(config.connections);
         for _ in 0..config.connections {
-            let connection = Connection {
-                target: config.target.clone(),
-                template: template.clone(),
-                sender: tokio::sync::Mutex::new(None),
-            };
-            connection
-                .sender()
-                .await
-                .map_err(|reason| Error::Connect { target: config.target.clone(), reason })?;
-            connections.push(Arc::new(connection));
+            clients.extend(Client::connect(&config.target, config.in_flight, &payloads).await?);
         }
-        Ok(Self { config, payloads, connections })
+        Ok(Self { config, payloads, clients })
     }
 
     /// Makes one run: at this many records a second, or as fast as the answers come.
@@ -143,10 +119,8 @@ impl Driver {
             tally: Tally::default(),
         });
         let mut senders = JoinSet::new();
-        for connection in &self.connections {
-            for _ in 0..self.config.in_flight {
-                senders.spawn(send_until_stopped(Arc::clone(connection), Arc::clone(&run)));
-            }
+        for client in &self.clients {
+            senders.spawn(send_until_stopped(client.clone(), Arc::clone(&run)));
         }
         while senders.join_next().await.is_some() {}
         run.tally.report(run.start.elapsed())
@@ -182,12 +156,12 @@ impl Run {
     }
 }
 
-async fn send_until_stopped(connection: Arc<Connection>, run: Arc<Run>) {
+async fn send_until_stopped(client: Client, run: Arc<Run>) {
     while let Some((payload, due)) = run.next() {
         if run.interval.is_some() {
             sleep_until(due).await;
         }
-        let answer = timeout(run.timeout, connection.export(payload, run.payloads.spec.signal)).await;
+        let answer = timeout(run.timeout, client.send(payload)).await;
         match answer.unwrap_or_else(|_| Err("no answer in time".into())) {
             Ok(rejected) => run.tally.accepted(payload.records, rejected, due.elapsed()),
             Err(reason) => {
@@ -237,117 +211,9 @@ impl Tally {
     }
 }
 
-/// The parts of a request that are the same for all.
-#[derive(Clone, Debug)]
-struct Template {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Template {
-    fn new(target: &str, payloads: &PayloadSet) -> Result<Self> {
-        let uri = format!("http://{target}{}", payloads.spec.signal.path());
-        let uri = uri.parse().map_err(|_| Error::Setting(format!("{target} is not host:port")))?;
-        let mut headers = HeaderMap::new();
-        headers.insert("te", HeaderValue::from_static("trailers"));
-        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        if payloads.spec.gzip {
-            headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
-        }
-        Ok(Self { uri, headers })
-    }
-}
-
-#[derive(Debug)]
-struct Connection {
-    target: String,
-    template: Template,
-    sender: tokio::sync::Mutex<Option<SendRequest<Full<Bytes>>>>,
-}
-
-impl Connection {
-    /// The sender of the open connection; opens it if there is none.
-    async fn sender(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        let mut slot = self.sender.lock().await;
-        if let Some(open) = slot.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(open.clone());
-        }
-        let stream = TcpStream::connect(&self.target).await.map_err(|e| format!("connect: {e}"))?;
-        stream.set_nodelay(true).map_err(|e| format!("connect: {e}"))?;
-        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(|e| format!("HTTP/2 handshake: {e}"))?;
-        // Ends with the connection; its error reaches the senders as errors of their requests.
-        tokio::spawn(connection);
-        *slot = Some(sender.clone());
-        Ok(sender)
-    }
-
-    /// One call; the number of records that a partial success rejected, or why it failed.
-    async fn export(&self, payload: &Payload, signal: Signal) -> Result<u64, String> {
-        let mut sender = self.sender().await?;
-        sender.ready().await.map_err(|e| format!("HTTP/2: {e}"))?;
-        let mut request = Request::new(Full::new(payload.framed.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.template.uri.clone();
-        *request.headers_mut() = self.template.headers.clone();
-        let response = sender.send_request(request).await.map_err(|e| format!("HTTP/2: {e}"))?;
-        read_answer(response, signal).await
-    }
-}
-
-async fn read_answer(response: Response<Incoming>, signal: Signal) -> Result<u64, String> {
-    let (head, body) = response.into_parts();
-    if !head.status.is_success() {
-        return Err(format!("HTTP status {}", head.status));
-    }
-    let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|e| format!("answer: {e}"))?;
-    // A server that has nothing but an error to say puts its status into the headers.
-    let status = match body.trailers() {
-        Some(trailers) if trailers.contains_key("grpc-status") => trailers,
-        _ => &head.headers,
-    };
-    let text = |name: &str| status.get(name).and_then(|value| value.to_str().ok());
-    let code: u32 = text("grpc-status").and_then(|code| code.parse().ok()).ok_or("answer: no grpc-status")?;
-    if code != 0 {
-        let message: String =
-            text("grpc-message").unwrap_or_default().chars().take(MAX_ERROR_CHARS).collect();
-        return Err(format!("{} {message}", grpc::status_name(code)).trim_end().to_owned());
-    }
-    rejected_records(&body.to_bytes(), signal)
-}
-
-/// What a partial success rejected (OTLP specification, "Partial Success").
-fn rejected_records(framed: &[u8], signal: Signal) -> Result<u64, String> {
-    let Some(message) = framed.get(grpc::FRAME_HEADER_LEN..).filter(|message| !message.is_empty()) else {
-        return Ok(0);
-    };
-    let unreadable = |e| format!("answer: {e}");
-    let rejected = if signal == Signal::Logs {
-        let answer = ExportLogsServiceResponse::decode(message).map_err(unreadable)?;
-        answer.partial_success.map_or(0, |partial| partial.rejected_log_records)
-    } else {
-        let answer = ExportTraceServiceResponse::decode(message).map_err(unreadable)?;
-        answer.partial_success.map_or(0, |partial| partial.rejected_spans)
-    };
-    Ok(u64::try_from(rejected).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
-
-    #[test]
-    fn partial_success_is_read() {
-        let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "no".into() };
-        let answer = ExportTraceServiceResponse { partial_success: Some(partial) };
-        let framed = grpc::frame(&answer.encode_to_vec(), false);
-        assert_eq!(rejected_records(&framed, Signal::Traces), Ok(3));
-        assert_eq!(rejected_records(&grpc::frame(&[], false), Signal::Traces), Ok(0));
-        assert_eq!(rejected_records(&[], Signal::Logs), Ok(0));
-        assert!(rejected_records(&grpc::frame(&[0xff], false), Signal::Logs).is_err());
-    }
-
     #[test]
     fn kinds_of_errors_are_bounded() {
         let tally = Tally::default();

@@ -11,6 +11,7 @@
 //! It deliberately does no TLS and never retries: a refused request is counted as refused.
 
 pub mod bench;
+mod client;
 pub mod driver;
 mod error;
 pub mod grpc;

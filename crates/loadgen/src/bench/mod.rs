@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::{DriveReport, Driver, DriverConfig, Stop};
 use crate::error::{Error, Result};
-use crate::payload::{PayloadSet, PayloadSpec};
+use crate::payload::{Form, PayloadSet, PayloadSpec};
 use crate::procfs;
 use crate::sink::{Received, Sink, SinkConfig};
 
@@ -34,6 +34,8 @@ use sut::{Sut, Target};
 
 /// One request in this many is decoded and searched: cheap, and some hundred requests a measurement.
 const CHECK_EVERY: u64 = 50;
+/// Distinct requests of series: with 500 label sets of its own in each, more than a program may remember.
+const DISTINCT_SERIES: usize = 512;
 /// How long after the last record the rest may take to come out.
 const QUIET: Duration = Duration::from_millis(1_500);
 /// The same for a system that drops records on purpose, where nobody knows how many are to come.
@@ -98,10 +100,14 @@ async fn measure_scenario(
     progress: &mut dyn Write,
 ) -> Result<()> {
     let spec = PayloadSpec {
+        form: scenario.form,
         signal: scenario.signal,
         records_per_request: scenario.records_per_request,
         // As many bytes in all, whatever the size of a request.
-        distinct: (16_000 / scenario.records_per_request).clamp(1, 1_600),
+        distinct: match scenario.form {
+            Form::RemoteWrite => DISTINCT_SERIES,
+            _ => (16_000 / scenario.records_per_request).clamp(1, 1_600),
+        },
         seed: config.seed,
         ..Default::default()
     };
@@ -140,11 +146,15 @@ impl Bench<'_> {
     async fn measure(&self, system: System, round: usize) -> Result<Measurement> {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let peers = Some(Arc::clone(&self.payloads.peers));
-        let sink = Sink::start(SinkConfig { listen: any_port, check_every: CHECK_EVERY, peers }).await?;
+        let mut sink = Sink::start(SinkConfig { listen: any_port, check_every: CHECK_EVERY, peers }).await?;
+        if system.sends_to_kafka() {
+            sink = sink.with_kafka().await?;
+        }
+        let out = sink.target();
         let target = Target {
             programs: &self.config.programs,
             work_dir: &self.config.work_dir,
-            sink: sink.addr(),
+            sink: &out,
             pin: self.config.pin,
         };
         let sut = Sut::start(system, target).await?;

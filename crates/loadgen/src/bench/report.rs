@@ -70,7 +70,7 @@ impl Measurement {
     /// One line for the console.
     pub(super) fn line(&self) -> String {
         let mut line = format!(
-            "{:8} round {} {:23} {:7.3} CPU s/M  {:9.0} records/s  p99 {:6.1} ms  peak {:6.1} MiB",
+            "{:12} round {} {:23} {:7.3} CPU s/M  {:9.0} records/s  p99 {:6.1} ms  peak {:6.1} MiB",
             self.scenario,
             self.round,
             self.system.name(),
@@ -187,6 +187,15 @@ const RATIOS: &[(System, System, Option<f64>)] = &[
     (System::FloodwayRedactSample, System::FloodwayForward, None),
     (System::FloodwayRedact, System::CollectorForward, None),
     (System::FloodwayForward, System::CollectorForward, None),
+    (System::FloodwaySeriesRelabel, System::FloodwaySeriesForward, None),
+];
+
+/// Numerator and denominator in different scenarios of one round: what a protocol costs above forwarding bytes.
+const ACROSS: &[[(&str, System); 2]] = &[
+    [("remote-write", System::FloodwaySeriesForward), ("logs", System::FloodwayForward)],
+    [("syslog", System::FloodwaySyslogLoki), ("logs", System::FloodwayForward)],
+    [("logstash", System::FloodwayLogstashElastic), ("logs", System::FloodwayForward)],
+    [("kafka", System::FloodwayKafka), ("logs", System::FloodwayForward)],
 ];
 
 /// Peak RSS to stay under, in MiB, at the fixed rate of the scenario `memory`.
@@ -218,6 +227,7 @@ impl Report {
                 goals.extend(self.memory(scenario));
             }
         }
+        goals.extend(ACROSS.iter().filter_map(|pair| self.across(pair)));
         goals.extend(self.totals());
         self.goals = goals;
     }
@@ -243,6 +253,20 @@ impl Report {
             Some(Goal::new(name, "x", spread, limit.filter(|_| limits)))
         };
         RATIOS.iter().filter_map(ratio).collect()
+    }
+
+    fn across(&self, &[(scenario, of), (other, to)]: &[(&str, System); 2]) -> Option<Goal> {
+        let in_round = |m: &Measurement| {
+            let floor = self.of(other, to).find(|floor| floor.round == m.round)?.cpu_seconds_per_million;
+            (floor > 0.0).then(|| m.cpu_seconds_per_million / floor)
+        };
+        let spread = Spread::of(self.of(scenario, of).filter_map(in_round).collect())?;
+        Some(Goal::new(
+            format!("{scenario}: CPU of {} / {} of {other}", of.name(), to.name()),
+            "x",
+            spread,
+            None,
+        ))
     }
 
     fn memory(&self, scenario: &super::Scenario) -> Vec<Goal> {

@@ -3,6 +3,7 @@
 use super::sut::System;
 use crate::error::{Error, Result};
 use crate::grpc::Signal;
+use crate::payload::Form;
 
 /// One load.
 #[derive(Debug)]
@@ -11,7 +12,9 @@ pub struct Scenario {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
-    /// Traces or logs.
+    /// What is sent.
+    pub form: Form,
+    /// Traces or logs, where it is OTLP.
     pub signal: Signal,
     /// Records a request.
     pub records_per_request: usize,
@@ -46,6 +49,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "traces",
         about: "CPU per million spans, 1,000 a request, at saturation",
+        form: Form::Otlp,
         signal: Signal::Traces,
         records_per_request: 1_000,
         rate: None,
@@ -56,6 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "logs",
         about: "CPU per million log records, 1,000 a request, at saturation",
+        form: Form::Otlp,
         signal: Signal::Logs,
         records_per_request: 1_000,
         rate: None,
@@ -66,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "memory",
         about: "peak RSS at a fixed 60,000 spans/s, 1,000 a request",
+        form: Form::Otlp,
         signal: Signal::Traces,
         records_per_request: 1_000,
         rate: Some(60_000.0),
@@ -76,6 +82,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "small",
         about: "CPU per million spans, 10 a request, at saturation",
+        form: Form::Otlp,
         signal: Signal::Traces,
         records_per_request: 10,
         rate: None,
@@ -84,8 +91,53 @@ pub const SCENARIOS: &[Scenario] = &[
         systems: EVERYONE,
     },
     Scenario {
+        name: "remote-write",
+        about: "CPU per million samples, remote-write 2.0 in and out, 1,000 series a request, half of them seen before",
+        form: Form::RemoteWrite,
+        signal: Signal::Metrics,
+        records_per_request: 1_000,
+        rate: None,
+        length: 1.0,
+        by_default: true,
+        systems: &[System::FloodwaySeriesForward, System::FloodwaySeriesRelabel],
+    },
+    Scenario {
+        name: "syslog",
+        about: "CPU per million messages, syslog over TCP in, Loki out",
+        form: Form::Syslog,
+        signal: Signal::Logs,
+        records_per_request: 1_000,
+        rate: None,
+        length: 1.0,
+        by_default: true,
+        systems: &[System::FloodwaySyslogLoki],
+    },
+    Scenario {
+        name: "logstash",
+        about: "CPU per million events, JSON lines over TCP in, Elasticsearch out",
+        form: Form::JsonLines,
+        signal: Signal::Logs,
+        records_per_request: 1_000,
+        rate: None,
+        length: 1.0,
+        by_default: true,
+        systems: &[System::FloodwayLogstashElastic],
+    },
+    Scenario {
+        name: "kafka",
+        about: "CPU per million log records, OTLP in, a real Kafka broker out",
+        form: Form::Otlp,
+        signal: Signal::Logs,
+        records_per_request: 1_000,
+        rate: None,
+        length: 1.0,
+        by_default: true,
+        systems: &[System::FloodwayKafka],
+    },
+    Scenario {
         name: "harness",
         about: "what the load generator itself costs: client straight to sink",
+        form: Form::Otlp,
         signal: Signal::Traces,
         records_per_request: 1_000,
         rate: None,
@@ -116,7 +168,7 @@ mod tests {
     #[test]
     fn names_are_found_or_refused_with_the_choices() {
         assert_eq!(chosen(&["small".into()]).unwrap()[0].records_per_request, 10);
-        assert_eq!(chosen(&[]).unwrap().len(), 3);
+        assert_eq!(chosen(&[]).unwrap().len(), 7);
         let error = chosen(&["smal".into()]).unwrap_err().to_string();
         assert!(error.contains("\"smal\"") && error.contains("traces, logs"), "{error}");
     }

@@ -34,6 +34,16 @@ pub enum System {
     FloodwayRedact,
     /// Floodway, `pipelines/bench/redact-sample.yaml`.
     FloodwayRedactSample,
+    /// Floodway, `pipelines/bench/series-forward.yaml`.
+    FloodwaySeriesForward,
+    /// Floodway, `pipelines/bench/series-relabel.yaml`.
+    FloodwaySeriesRelabel,
+    /// Floodway, `pipelines/bench/syslog-loki.yaml`.
+    FloodwaySyslogLoki,
+    /// Floodway, `pipelines/bench/logstash-elasticsearch.yaml`.
+    FloodwayLogstashElastic,
+    /// Floodway, `pipelines/bench/otlp-kafka.yaml`.
+    FloodwayKafka,
     /// OpenTelemetry Collector, `benches/otelcol/passthrough.yaml`.
     CollectorForward,
     /// OpenTelemetry Collector, `benches/otelcol/redact.yaml`.
@@ -46,10 +56,15 @@ pub enum System {
 
 impl System {
     /// All of them.
-    pub const ALL: [System; 7] = [
+    pub const ALL: [System; 12] = [
         System::FloodwayForward,
         System::FloodwayRedact,
         System::FloodwayRedactSample,
+        System::FloodwaySeriesForward,
+        System::FloodwaySeriesRelabel,
+        System::FloodwaySyslogLoki,
+        System::FloodwayLogstashElastic,
+        System::FloodwayKafka,
         System::CollectorForward,
         System::CollectorRedact,
         System::CollectorRedactAll,
@@ -62,6 +77,11 @@ impl System {
             System::FloodwayForward => "floodway-forward",
             System::FloodwayRedact => "floodway-redact",
             System::FloodwayRedactSample => "floodway-redact-sample",
+            System::FloodwaySeriesForward => "floodway-series-forward",
+            System::FloodwaySeriesRelabel => "floodway-series-relabel",
+            System::FloodwaySyslogLoki => "floodway-syslog-loki",
+            System::FloodwayLogstashElastic => "floodway-logstash-es",
+            System::FloodwayKafka => "floodway-otlp-kafka",
             System::CollectorForward => "collector-forward",
             System::CollectorRedact => "collector-redact",
             System::CollectorRedactAll => "collector-redact-all",
@@ -81,7 +101,29 @@ impl System {
 
     /// Whether it promises that no peer comes through.
     pub fn redacts(self) -> bool {
-        !matches!(self, System::FloodwayForward | System::CollectorForward | System::Nothing)
+        self == System::FloodwayRedact
+            || self == System::FloodwayRedactSample
+            || matches!(self, System::CollectorRedact | System::CollectorRedactAll)
+    }
+
+    /// Whether what comes out goes to a Kafka broker.
+    pub fn sends_to_kafka(self) -> bool {
+        self == System::FloodwayKafka
+    }
+
+    /// Floodway's pipeline, if it is Floodway.
+    fn pipeline(self) -> Option<&'static str> {
+        Some(match self {
+            System::FloodwayForward => "forward.yaml",
+            System::FloodwayRedact => "redact.yaml",
+            System::FloodwayRedactSample => "redact-sample.yaml",
+            System::FloodwaySeriesForward => "series-forward.yaml",
+            System::FloodwaySeriesRelabel => "series-relabel.yaml",
+            System::FloodwaySyslogLoki => "syslog-loki.yaml",
+            System::FloodwayLogstashElastic => "logstash-elasticsearch.yaml",
+            System::FloodwayKafka => "otlp-kafka.yaml",
+            _ => return None,
+        })
     }
 
     /// Whether it is the OpenTelemetry Collector.
@@ -105,7 +147,7 @@ impl System {
 pub struct Programs {
     /// The floodway binary, built for release.
     pub floodway: PathBuf,
-    /// Folder with `forward.yaml`, `redact.yaml` and `redact-sample.yaml`.
+    /// Folder with the pipelines that are measured.
     pub pipelines: PathBuf,
     /// The OpenTelemetry Collector, if there is one.
     pub otelcol: Option<PathBuf>,
@@ -140,7 +182,8 @@ impl Programs {
 pub(super) struct Target<'a> {
     pub(super) programs: &'a Programs,
     pub(super) work_dir: &'a Path,
-    pub(super) sink: SocketAddr,
+    /// `host:port`
+    pub(super) sink: &'a str,
     pub(super) pin: bool,
 }
 
@@ -157,7 +200,9 @@ impl Sut {
     pub(super) async fn start(system: System, target: Target<'_>) -> Result<Self> {
         let log = target.work_dir.join(format!("{}.log", system.name()));
         if system == System::Nothing {
-            return Ok(Self { system, addr: target.sink, log, child: None });
+            let addr =
+                target.sink.parse().map_err(|_| Error::Setting(format!("{} is no address", target.sink)))?;
+            return Ok(Self { system, addr, log, child: None });
         }
         let addr = free_address()?;
         let mut command = command(system, &target, addr)?;
@@ -253,23 +298,18 @@ fn kill(child: &mut Child) {
 fn command(system: System, target: &Target<'_>, addr: SocketAddr) -> Result<Command> {
     if let Some(template) = system.collector_config() {
         let file = target.work_dir.join(format!("{}.yaml", system.name()));
-        let config =
-            template.replace("${LISTEN}", &addr.to_string()).replace("${TARGET}", &target.sink.to_string());
+        let config = template.replace("${LISTEN}", &addr.to_string()).replace("${TARGET}", target.sink);
         fs::write(&file, config).map_err(Error::file(&file))?;
         let program = target.programs.otelcol.clone().unwrap_or_else(|| "otelcol".into());
         let mut command = pinned(&program, target.pin);
         command.arg("--config").arg(absolute(&file)?);
         return Ok(command);
     }
-    let pipeline = match system {
-        System::FloodwayRedact => "redact.yaml",
-        System::FloodwayRedactSample => "redact-sample.yaml",
-        _ => "forward.yaml",
-    };
+    let pipeline = system.pipeline().unwrap_or("forward.yaml");
     let key = absolute(target.work_dir)?.join("redact.key");
     let mut command = pinned(&absolute(&target.programs.floodway)?, target.pin);
     command.arg("run").arg(absolute(&target.programs.pipeline(pipeline))?);
-    command.env("LISTEN", addr.to_string()).env("TARGET", target.sink.to_string());
+    command.env("LISTEN", addr.to_string()).env("TARGET", target.sink);
     command.env("ADMIN", free_address()?.to_string()).env("REDACT_KEY", key);
     Ok(command)
 }
@@ -339,8 +379,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let programs = Programs { floodway: program, pipelines: work_dir.path().into(), otelcol: None };
-        let sink = SocketAddr::from(([127, 0, 0, 1], 9));
-        let target = Target { programs: &programs, work_dir: work_dir.path(), sink, pin: false };
+        let target =
+            Target { programs: &programs, work_dir: work_dir.path(), sink: "127.0.0.1:9", pin: false };
         let error = Sut::start(System::FloodwayForward, target).await.err().unwrap().to_string();
         assert!(error.contains("exit status: 3") && error.contains("no such key: ack"), "{error}");
     }

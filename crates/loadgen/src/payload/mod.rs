@@ -27,6 +27,9 @@ use crate::grpc::{self, Signal};
 use crate::peers::PeerBook;
 use crate::rng::Rng;
 
+mod lines;
+mod series;
+
 /// Resources of a request, if it has records enough.
 const RESOURCES: usize = 4;
 /// Scopes of a resource, likewise.
@@ -57,10 +60,26 @@ const AGENTS: [&str; 4] =
 const POD_NAMES: [&str; 4] =
     ["bootstrap-7f8c9d6b5-xk2lp", "relay-0", "gateway-66b8f7dfc9-q8zvm", "crawler-28791240-7jx4n"];
 
+/// What a payload is on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// An OTLP export request with its gRPC frame header.
+    #[default]
+    Otlp,
+    /// A remote-write 2.0 request in a snappy block. Records are samples, and name no peers.
+    RemoteWrite,
+    /// Syslog messages (RFC 5424) with octet counting, for a TCP connection.
+    Syslog,
+    /// JSON lines, for a TCP connection.
+    JsonLines,
+}
+
 /// What to make.
 #[derive(Clone, Debug)]
 pub struct PayloadSpec {
-    /// Traces or logs.
+    /// What it is on the wire.
+    pub form: Form,
+    /// Traces or logs, for [`Form::Otlp`].
     pub signal: Signal,
     /// Records a request.
     pub records_per_request: usize,
@@ -79,6 +98,7 @@ pub struct PayloadSpec {
 impl Default for PayloadSpec {
     fn default() -> Self {
         Self {
+            form: Form::Otlp,
             signal: Signal::Traces,
             records_per_request: 1_000,
             distinct: 16,
@@ -93,7 +113,7 @@ impl Default for PayloadSpec {
 /// One request, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    /// gRPC frame header and message.
+    /// As it goes on the wire.
     pub framed: Bytes,
     /// Records in it.
     pub records: u64,
@@ -127,7 +147,7 @@ impl PayloadSet {
         let peers = Arc::new(PeerBook::new(spec.seed, spec.peers));
         let mut rng = Rng::new(spec.seed);
         let requests =
-            (0..spec.distinct).map(|_| one_request(&spec, &peers, &mut rng)).collect::<Result<_>>()?;
+            (0..spec.distinct).map(|n| one_request(&spec, n, &peers, &mut rng)).collect::<Result<_>>()?;
         Ok(Self { spec, requests, peers })
     }
 
@@ -139,15 +159,31 @@ impl PayloadSet {
     }
 }
 
-fn one_request(spec: &PayloadSpec, peers: &PeerBook, rng: &mut Rng) -> Result<Payload> {
+fn one_request(spec: &PayloadSpec, number: usize, peers: &PeerBook, rng: &mut Rng) -> Result<Payload> {
     let mut maker = Maker { peers, rng, percent: spec.peer_percent as usize, made: 0, trace_id: [0; 16] };
+    let records = spec.records_per_request as u64;
+    let mut log_records =
+        || (0..spec.records_per_request).map(|_| maker.log_record()).collect::<Vec<_>>().into_iter();
+    let lines = match spec.form {
+        Form::Otlp => None,
+        Form::RemoteWrite => {
+            let (body, size) = series::request(number, spec.records_per_request, spec.seed)?;
+            return Ok(Payload { framed: body.into(), records, message_bytes: size as u64 });
+        }
+        Form::Syslog => Some(lines::syslog(log_records())),
+        Form::JsonLines => Some(lines::json(log_records())),
+    };
+    if let Some(lines) = lines {
+        let message_bytes = lines.len() as u64;
+        return Ok(Payload { framed: lines.into(), records, message_bytes });
+    }
     let groups = maker.groups(spec.records_per_request);
     let message = match spec.signal {
         Signal::Logs => maker.logs(groups).encode_to_vec(),
         Signal::Traces | Signal::Metrics => maker.traces(groups).encode_to_vec(),
     };
     let framed = if spec.gzip { grpc::frame(&gzip(&message)?, true) } else { grpc::frame(&message, false) };
-    Ok(Payload { framed, records: spec.records_per_request as u64, message_bytes: message.len() as u64 })
+    Ok(Payload { framed, records, message_bytes: message.len() as u64 })
 }
 
 fn gzip(message: &[u8]) -> Result<Vec<u8>> {

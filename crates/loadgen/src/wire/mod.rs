@@ -9,6 +9,9 @@
 //! The walk goes into these and skips all else by its length, so it touches a few hundred bytes of a request of 450 kB.
 //! It checks that lengths nest and that the message ends where it should; it does not look into records. Groups are refused.
 
+pub mod loki;
+pub mod remote_write;
+
 /// Depth at which records stand.
 const RECORD_DEPTH: usize = 2;
 /// The field to go into (or to count, at the last) at each depth.

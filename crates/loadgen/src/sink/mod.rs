@@ -1,10 +1,14 @@
-//! The server side: takes OTLP gRPC requests, answers at once with success, and counts.
+//! The server side: takes OTLP gRPC requests, and those of the backends that are plain HTTP ([`http`]); answers at once with
+//! success, and counts.
 //!
 //! Most requests are counted as they stream by, without being kept. One in `check_every` is kept whole, decoded by prost,
 //! counted a second time, and searched for peers that should not be in it.
 //!
 //! HTTP/2 settings are hyper's defaults (frames of 16 KiB as most servers have them, windows of 1 MiB), so that a client is
 //! neither favoured nor throttled.
+
+mod http;
+mod kafka;
 
 use std::convert::Infallible;
 use std::io::Read as _;
@@ -13,10 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::{HeaderMap, HeaderValue, Request, Response};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -63,7 +67,7 @@ pub struct Received {
     pub spans: u64,
     /// Log records.
     pub log_records: u64,
-    /// Metrics.
+    /// Metrics, or samples of series.
     pub metrics: u64,
     /// Requests decoded and searched.
     pub checked: u64,
@@ -90,6 +94,7 @@ pub struct Sink {
     addr: SocketAddr,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
+    broker: Option<kafka::Broker>,
 }
 
 impl Sink {
@@ -108,7 +113,21 @@ impl Sink {
             findings: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { addr, shared, accepting })
+        Ok(Self { addr, shared, accepting, broker: None })
+    }
+
+    /// Starts a real Kafka broker and counts what comes out there too.
+    pub async fn with_kafka(mut self) -> Result<Self> {
+        let shared = Arc::clone(&self.shared);
+        let started = tokio::task::spawn_blocking(move || kafka::Broker::start(shared)).await;
+        let broker = started.map_err(|e| Error::Setting(format!("Kafka: {e}")))??;
+        self.broker = Some(broker);
+        Ok(self)
+    }
+
+    /// `host:port` to send to.
+    pub fn target(&self) -> String {
+        self.broker.as_ref().map_or_else(|| self.addr.to_string(), kafka::Broker::address)
     }
 
     /// Where it listens.
@@ -175,6 +194,12 @@ impl Shared {
                 "prost decodes {decoded} records, the walk counts {records}"
             )));
         }
+        self.search(message);
+        Ok(())
+    }
+
+    /// Searches a whole message for peers.
+    fn search(&self, message: &[u8]) {
         let leaks = self.peers.as_ref().and_then(|peers| peers.find_leaks(message));
         self.find(|findings| {
             findings.checked += 1;
@@ -183,7 +208,6 @@ impl Shared {
                 findings.first_leak.get_or_insert(leaks.first);
             }
         });
-        Ok(())
     }
 }
 
@@ -207,7 +231,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
-    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     // An error here is the client's going away.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
@@ -215,7 +239,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 async fn answer(
     request: Request<Incoming>,
     shared: Arc<Shared>,
-) -> Result<Response<impl Body<Data = Bytes, Error = Infallible>>, Infallible> {
+) -> Result<Response<impl Body<Data = Bytes, Error = Box<dyn std::error::Error + Send + Sync>>>, Infallible> {
+    if let Some(api) = http::Api::of(request.uri().path()) {
+        return Ok(http::answer(api, request, &shared).await.map(Either::Right));
+    }
     let (code, message) = match receive(request, &shared).await {
         Ok(()) => (0, String::new()),
         Err(refused) => {
@@ -234,7 +261,8 @@ async fn answer(
         trailers.insert("grpc-message", message);
     }
     let body = Full::new(Bytes::from_static(&[0; FRAME_HEADER_LEN]));
-    let mut response = Response::new(body.with_trailers(std::future::ready(Some(Ok(trailers)))));
+    let body = Either::Left(body.with_trailers(std::future::ready(Some(Ok(trailers)))));
+    let mut response = Response::new(body);
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
     Ok(response)
 }
