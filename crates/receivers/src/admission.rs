@@ -15,7 +15,10 @@ pub(crate) struct Budgeted(pub(crate) Permit);
 
 impl Admission for Budgeted {
     fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        self.0.grow(bytes).map_err(|_| Full { retry_after: RETRY_AFTER })
+        self.0.grow(bytes).map_err(|full| match full.retryable() {
+            true => Full::Now { retry_after: RETRY_AFTER },
+            false => Full::ForGood,
+        })
     }
 
     fn shrink(&mut self, bytes: usize) {

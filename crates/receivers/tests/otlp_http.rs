@@ -229,6 +229,10 @@ async fn a_full_budget_is_429() {
     running.collected.answer(testing::Answer::Deliver);
     running.budget_is_free().await;
     assert_eq!(post_logs(&running, &[PROTOBUF], &body).await.status, 200);
+    // What can never fit is not asked to come again.
+    let answer = post_logs(&running, &[PROTOBUF], &logs(&[&"x".repeat(60_000)]).encode_to_vec()).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (413, None), "{answer:?}");
+    assert_eq!(running.refused("too_large"), 1);
 }
 
 #[tokio::test]
@@ -238,7 +242,7 @@ async fn json_that_grows_is_under_the_budget_too() {
     let body = format!(
         r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"h","histogram":{{"dataPoints":[{{"bucketCounts":{counts}}}]}}}}]}}]}}]}}"#
     );
-    for (budget_bytes, status) in [(1 << 20, 200), (150_000, 429)] {
+    for (budget_bytes, status) in [(1 << 20, 200), (150_000, 413)] {
         let running = start(Setup { budget_bytes, ..setup(&format!("http_grow_{status}")) }).await;
         let answer = exchange(running.addr, post("/v1/metrics", &[JSON], body.as_bytes())).await;
         assert_eq!(answer.status, status, "{answer:?}");

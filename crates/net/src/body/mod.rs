@@ -44,17 +44,34 @@ impl Admission for Unlimited {
     }
 }
 
-/// The memory budget is used up.
+/// The memory budget has no room for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the memory budget is used up; try again in {} ms", retry_after.as_millis())]
-pub struct Full {
-    /// When the sender may try again.
-    pub retry_after: Duration,
+pub enum Full {
+    /// Not now.
+    #[error("the memory budget is used up; try again in {} ms", retry_after.as_millis())]
+    Now {
+        /// When the sender may try again.
+        retry_after: Duration,
+    },
+    /// Never: the request alone needs more than there is in all.
+    #[error("the request needs more memory than the whole budget (limits.memory); send smaller requests")]
+    ForGood,
+}
+
+impl Full {
+    /// When the sender may try again; `None`: that is of no use.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Now { retry_after } => Some(*retry_after),
+            Self::ForGood => None,
+        }
+    }
 }
 
 impl Default for Full {
     fn default() -> Self {
-        Self { retry_after: Duration::from_secs(1) }
+        Self::Now { retry_after: Duration::from_secs(1) }
     }
 }
 

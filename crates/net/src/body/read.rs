@@ -70,7 +70,7 @@ pub enum BodyError {
         /// Which limit was hit, for the message.
         waited: &'static str,
     },
-    /// The budget has no room. Retryable.
+    /// The budget has no room. Mostly retryable.
     #[error(transparent)]
     Full(#[from] Full),
     /// The client went away or broke the transfer.
@@ -90,7 +90,7 @@ impl BodyError {
     pub const fn http_status(&self) -> http::StatusCode {
         use http::StatusCode as S;
         match self {
-            Self::TooLarge { .. } => S::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Full(Full::ForGood) => S::PAYLOAD_TOO_LARGE,
             Self::Timeout { .. } => S::REQUEST_TIMEOUT,
             Self::Full(_) => S::TOO_MANY_REQUESTS,
             Self::Aborted(_) | Self::BadEncoding(_) => S::BAD_REQUEST,
@@ -103,7 +103,7 @@ impl BodyError {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Full(full) => Some(full.retry_after),
+            Self::Full(full) => full.retry_after(),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@
 use super::frame::{Assembler, FrameError, prefix};
 use super::status::{Code, Status};
 use crate::BoxError;
-use crate::body::{Admission, Body, BodyError, Limits, Timed};
+use crate::body::{Admission, Body, BodyError, Full, Limits, Timed};
 use crate::encoding::{Encoding, InflateError, inflate};
 use crate::server::Handler;
 use bytes::{Bytes, BytesMut};
@@ -232,10 +232,19 @@ pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
     })
 }
 
+/// RESOURCE_EXHAUSTED, which is retryable with RetryInfo and final without (OTLP specification, "Throttling").
+fn full_status(full: &Full) -> Status {
+    let status = Status::new(Code::ResourceExhausted, full.to_string());
+    match full.retry_after() {
+        Some(delay) => status.retry_after(delay),
+        None => status,
+    }
+}
+
 fn frame_status(error: FrameError) -> Status {
     let code = match &error {
         FrameError::Full(full) => {
-            return Status::new(Code::ResourceExhausted, error.to_string()).retry_after(full.retry_after);
+            return full_status(full);
         }
         FrameError::TooLarge { .. } => Code::ResourceExhausted,
         FrameError::MoreThanOne | FrameError::None => Code::InvalidArgument,
@@ -247,7 +256,7 @@ fn frame_status(error: FrameError) -> Status {
 fn inflate_status(error: InflateError) -> Status {
     let code = match &error {
         InflateError::Full(full) => {
-            return Status::new(Code::ResourceExhausted, error.to_string()).retry_after(full.retry_after);
+            return full_status(full);
         }
         InflateError::TooLarge { .. } => Code::ResourceExhausted,
         InflateError::Corrupt { .. } | InflateError::Truncated { .. } => Code::InvalidArgument,

@@ -46,7 +46,7 @@ impl Admission for Permit {
         let now = self.budget.used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if now > self.budget.limit {
             self.budget.used.fetch_sub(bytes, Ordering::SeqCst);
-            return Err(Full { retry_after: Duration::from_millis(1500) });
+            return Err(Full::Now { retry_after: Duration::from_millis(1500) });
         }
         self.held += bytes;
         self.budget.peak.fetch_max(now, Ordering::SeqCst);

@@ -153,7 +153,7 @@ impl Endpoint {
 
     fn unread(&self, error: &BodyError) -> Failure {
         self.intake.refused(match error {
-            BodyError::TooLarge { .. } => "too_large",
+            BodyError::TooLarge { .. } | BodyError::Full(net::Full::ForGood) => "too_large",
             BodyError::Timeout { .. } => "timeout",
             BodyError::Full(_) => "budget_full",
             BodyError::Aborted(_) => "aborted",
