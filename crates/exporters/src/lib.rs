@@ -7,12 +7,14 @@ mod debug;
 mod file;
 mod forms;
 mod otlp;
+mod tempo;
 
 use engine::ExporterFactory;
 
 /// All exporters.
 pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<otlp::OtlpConfig>(),
+    ExporterFactory::of::<tempo::TempoConfig>(),
     ExporterFactory::of::<file::FileConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
 ];

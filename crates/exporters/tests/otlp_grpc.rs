@@ -305,3 +305,18 @@ async fn many_at_once_share_the_connections() {
     assert_eq!(calls.join_all().await.len(), 100);
     assert_eq!(backend.logs.lock().unwrap().len(), 100);
 }
+
+#[tokio::test]
+async fn tempo_is_otlp_with_a_tenant() {
+    let server = HttpServer::start([]).await;
+    let settings =
+        json!({"endpoint": format!("http://{}", server.addr), "tenant": "mesh", "headers": {"x-more": "1"}});
+    let exporter = build("tempo", &settings).unwrap();
+    server.will_reply(grpc_reply(&[]));
+    exporter.send(&[request(Signal::Traces, &traces("dial"))]).await.unwrap();
+    let seen = server.last();
+    assert!(seen.path.ends_with("TraceService/Export"), "{}", seen.path);
+    assert_eq!((seen.header("x-scope-orgid"), seen.header("x-more")), (Some("mesh"), Some("1")));
+    let twice = json!({"tenant": "a", "headers": {"x-scope-orgid": "b"}});
+    assert!(build("tempo", &twice).err().unwrap().contains("keep one"), "a tenant in two places");
+}

@@ -25,27 +25,27 @@ use serde::Deserialize;
 pub(crate) struct OtlpConfig {
     /// `grpc` or `http` (protobuf). Default: grpc.
     #[serde(default)]
-    protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Where to, such as `http://tempo:4317` or `https://otlp.example.net`. For HTTP, `/v1/traces` and so on is added.
-    endpoint: String,
+    pub(crate) endpoint: String,
     /// `none`, `gzip` or `zstd`. Default: none, which costs the least CPU; use zstd where the network is the bottleneck.
     #[serde(default)]
-    compression: Compression,
+    pub(crate) compression: Compression,
     /// Headers of every request, such as a tenant (`X-Scope-OrgID`) or an authorization. Default: none.
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// TLS settings for `https`. Default: the public authorities.
     #[serde(default)]
-    tls: Option<ClientTls>,
+    pub(crate) tls: Option<ClientTls>,
     /// gRPC connections that requests are spread over. Default: 1.
     #[serde(default = "one")]
-    connections: usize,
+    pub(crate) connections: usize,
     /// The queue in front of this exporter.
     #[serde(default)]
-    queue: QueueSettings,
+    pub(crate) queue: QueueSettings,
     /// What happens when sending fails.
     #[serde(default)]
-    retry: RetrySettings,
+    pub(crate) retry: RetrySettings,
 }
 
 fn one() -> usize {
@@ -55,7 +55,7 @@ fn one() -> usize {
 /// The transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Protocol {
+pub(crate) enum Protocol {
     /// OTLP/gRPC.
     #[default]
     Grpc,
