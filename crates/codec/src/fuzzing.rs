@@ -5,9 +5,7 @@
 use bytes::Bytes;
 use model::{Request, Signal};
 
-use crate::elasticsearch::{
-    self, Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target,
-};
+use crate::elasticsearch::{self, Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target};
 use crate::json_lines::{JsonLines, JsonLinesLimits};
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::otlp_json::{self, DecodeLimits};
@@ -41,7 +39,9 @@ pub fn elasticsearch_response(data: &[u8]) {
         let answer = elasticsearch::read(body, items, content_ids);
         let refused: u64 = answer.refusals.iter().map(|refusal| refusal.items).sum();
         assert!(answer.retry.len() as u64 + refused <= items as u64);
-        assert!(answer.retry.is_sorted_by(|a, b| a < b) && answer.retry.last().is_none_or(|last| *last < items));
+        assert!(
+            answer.retry.is_sorted_by(|a, b| a < b) && answer.retry.last().is_none_or(|last| *last < items)
+        );
         assert!(answer.refusals.iter().all(|refusal| refusal.items > 0));
         for text in answer.refusals.iter().map(|refusal| &refusal.message).chain([&answer.message]) {
             assert!(text.chars().count() < 300 && !text.contains(char::is_control));

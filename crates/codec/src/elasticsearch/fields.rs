@@ -160,7 +160,7 @@ impl FieldSet {
             let (key, value) = key_value(buf, &member);
             let at = self.paths.len();
             self.paths.extend_from_within(start..end);
-            self.paths.push(SEPARATOR);
+            self.paths.push(if self.depth(at) < MAX_SEGMENTS { SEPARATOR } else { b'_' });
             self.segments(key.bytes(buf), at);
             self.value(buf, at, value, rank);
         }
@@ -168,7 +168,7 @@ impl FieldSet {
 
     /// Appends a key to the path that begins at `start`.
     fn segments(&mut self, key: &[u8], start: usize) {
-        let mut depth = 1 + self.paths[start..].iter().filter(|b| **b == SEPARATOR).count();
+        let mut depth = self.depth(start);
         for (n, segment) in key.split(|b| *b == b'.').enumerate() {
             if n > 0 {
                 self.paths.push(if depth < MAX_SEGMENTS { SEPARATOR } else { b'_' });
@@ -176,10 +176,15 @@ impl FieldSet {
             }
             if segment.trim_ascii().is_empty() {
                 self.paths.push(b'_');
-            }else {
+            } else {
                 self.paths.extend(segment.iter().map(|b| if *b == SEPARATOR { b'_' } else { *b }));
             }
         }
+    }
+
+    /// Segments of the path that begins at `start`.
+    fn depth(&self, start: usize) -> usize {
+        1 + self.paths[start..].iter().filter(|b| **b == SEPARATOR).count()
     }
 
     /// Adds the value whose path is the end of `paths` from `start` on, at the place that the mapping has for it.
@@ -220,10 +225,10 @@ impl FieldSet {
         self.order.extend(0..self.leaves.len() as u32);
         for round in 1..=ROUNDS {
             let mut order = std::mem::take(&mut self.order);
-            // Of equal paths the one that stays comes first: the highest rank, then the last one.
+            // Of equal paths the one that stays comes first: the highest rank, then what was there before, then the last one.
             order.sort_unstable_by(|a, b| {
                 let (x, y) = (&self.leaves[*a as usize], &self.leaves[*b as usize]);
-                self.path(x).cmp(self.path(y)).then(x.rank.cmp(&y.rank)).then(b.cmp(a))
+                self.path(x).cmp(self.path(y)).then((x.rank, x.moves).cmp(&(y.rank, y.moves))).then(b.cmp(a))
             });
             let before = self.leaves.len();
             self.order = self.settle(buf, order, round < ROUNDS);

@@ -261,7 +261,9 @@ fn reference(inside: &str) -> Result<Part, String> {
     let name = inside[1..end].replace("][", ".");
     let default = match &inside[end + 1..] {
         "" => default,
-        rest => rest.strip_prefix(':').ok_or_else(|| format!("after `]` comes `:` or `}}`: {hint}"))?.to_owned(),
+        rest => {
+            rest.strip_prefix(':').ok_or_else(|| format!("after `]` comes `:` or `}}`: {hint}"))?.to_owned()
+        }
     };
     if name.is_empty() || name.contains(['[', ']']) {
         return Err(format!("%{{{inside}}} names no field: {hint}"));

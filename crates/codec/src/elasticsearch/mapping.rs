@@ -212,7 +212,14 @@ impl Record {
 }
 
 /// Adds a record's own fields and its attributes.
-pub(super) fn record(mapping: Mapping, fields: &mut FieldSet, buf: &[u8], place: &Field, record: &Record, now: u64) {
+pub(super) fn record(
+    mapping: Mapping,
+    fields: &mut FieldSet,
+    buf: &[u8],
+    place: &Field,
+    record: &Record,
+    now: u64,
+) {
     let name = |ecs, flat| if mapping == Mapping::Ecs { ecs } else { flat };
     fields.fixed("@timestamp", Value::Time(record.time(now)));
     if let Some(body) = record.body {

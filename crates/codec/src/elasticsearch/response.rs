@@ -384,7 +384,17 @@ mod tests {
     #[test]
     fn answers_that_are_none() {
         let short = body(&[item(201, "", "")]);
-        for text in ["", "{}", "null", "[]", "OK", "{\"took\":1}", "{\"errors\":true}", "<html>", "{\"errors\":true,\"items\":[]}"] {
+        for text in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            "OK",
+            "{\"took\":1}",
+            "{\"errors\":true}",
+            "<html>",
+            "{\"errors\":true,\"items\":[]}",
+        ] {
             assert_eq!(read(text.as_bytes(), 2, true).retry, [0, 1], "{text}");
         }
         assert_eq!(read(short.as_bytes(), 2, true).retry, [1]);
@@ -403,7 +413,10 @@ mod tests {
                 "failed to parse field [n] of type [long] in document with id 'secret'. Preview of field's value: 'secret'",
                 "failed to parse field [n] of type [long] in document with id ",
             ),
-            ("mapper [a.b] cannot be changed from type [long] to [text]", "mapper [a.b] cannot be changed from type [long] to [text]"),
+            (
+                "mapper [a.b] cannot be changed from type [long] to [text]",
+                "mapper [a.b] cannot be changed from type [long] to [text]",
+            ),
             ("cannot parse [secret] as x", "cannot parse [...] as x"),
             ("For input string: \"secret\"", "For input string: "),
             ("broken [secret", "broken [...]"),
