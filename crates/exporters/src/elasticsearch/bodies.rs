@@ -114,7 +114,7 @@ impl ElasticsearchExporter {
             return Ok(());
         }
         let body = Bytes::from(std::mem::take(&mut bulk.body));
-        let mut pieces = vec![0..bulk.items.len()];
+        let mut pieces: Vec<_> = std::iter::once(0..bulk.items.len()).collect();
         while let Some(piece) = pieces.pop() {
             let items = bulk.items.get(piece.clone()).unwrap_or_default();
             if account.stopped {
