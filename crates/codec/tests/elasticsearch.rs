@@ -510,3 +510,40 @@ proptest! {
         }
     }
 }
+
+/// A corpus file with some bytes changed, taken out or put in.
+fn damaged(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files: Vec<Vec<u8>> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    let edit = (proptest::prelude::any::<prop::sample::Index>(), 0..3, proptest::num::u8::ANY);
+    (prop::sample::select(files), prop::collection::vec(edit, 0..4)).prop_map(|(mut bytes, edits)| {
+        for (at, kind, byte) in edits {
+            let at = at.index(bytes.len() + 1).min(bytes.len().saturating_sub(1));
+            match kind {
+                _ if bytes.is_empty() => bytes.push(byte),
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, byte),
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_input_is_survived(
+        response in damaged("elasticsearch_response"),
+        index in damaged("elasticsearch_index"),
+        bulk in damaged("elasticsearch_bulk"),
+    ) {
+        fuzzing::elasticsearch_response(&response);
+        fuzzing::elasticsearch_index(&index);
+        fuzzing::elasticsearch_bulk(&bulk);
+    }
+}

@@ -4,10 +4,12 @@
 mod common;
 
 use std::io::Read as _;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{HttpServer, Reply, Seen, SendRequests as _, build, log_request, permanent, reply, retryable};
 use engine::{ExportError, Exported, Exporter, Rejected, Scope};
+use http_body_util::BodyExt as _;
 use model::{Payload, Request};
 use serde_json::{Value, json};
 
@@ -290,6 +292,37 @@ async fn a_server_that_hangs_leaves_time_for_another() {
         assert_eq!(exporter.send(&[log_request(&["x"])]).await.unwrap(), Exported::default());
     }
     assert!(begun.elapsed() < Duration::from_millis(950), "{:?}", begun.elapsed());
+}
+
+/// An answer whose body takes its time.
+fn late(wait: Duration, answer: Reply) -> Reply {
+    struct Late(std::pin::Pin<Box<tokio::time::Sleep>>, Reply);
+    impl hyper::body::Body for Late {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+            std::task::ready!(self.0.as_mut().poll(cx));
+            std::pin::Pin::new(self.1.body_mut()).poll_frame(cx)
+        }
+    }
+    http::Response::new(Late(Box::pin(tokio::time::sleep(wait)), answer).boxed())
+}
+
+#[tokio::test]
+async fn many_slow_bodies_make_progress_instead_of_timing_out_as_a_whole() {
+    let (server, exporter) = started(json!({"max_body_bytes": 1, "retry": {"timeout_ms": 1000}})).await;
+    // The first answer alone takes more than half of the time.
+    server.will_reply(late(Duration::from_millis(700), taken(1)));
+    let exported = exporter.send(&[log_request(&["a", "b", "c"])]).await.unwrap();
+    assert_eq!(server_len(&server), 1);
+    let rest = left(&exported);
+    (0..2).for_each(|_| server.will_reply(taken(1)));
+    assert_eq!(exporter.export(&rest).await.unwrap(), Exported::default());
+    assert_eq!(all_messages(&server).concat(), ["a", "b", "c"]);
 }
 
 #[tokio::test]

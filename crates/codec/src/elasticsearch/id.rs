@@ -13,7 +13,8 @@
 //! documents; a request that comes in twice, to the nanosecond and the byte, is one.
 //!
 //! Where a request is thinned out for a retry, a record that had equals before it would change its number. It gets its number
-//! written into it, in a field that OTLP does not have ([`mark`]).
+//! written into it, in a field that OTLP does not have ([`keep`]). Halves that were made without it are requests of their own:
+//! equal records in both are then taken for one.
 //!
 //! Why SHA-256: a document whose id is taken counts as delivered. With a hash for which collisions can be made, one sender
 //! could make another's record disappear.

@@ -1,12 +1,13 @@
 //! Sends records body by body and keeps account of what became of each.
 //!
 //! Invariant: every record of an export is delivered, refused or left over, and none is two of them. What was delivered before
-//! something failed is not sent again: it is not part of the remainder.
+//! something failed is not sent again: it is not part of the remainder. An export that takes many bodies ends while there is
+//! time, with a remainder: were it cut off by `retry.timeout_ms`, all of it would be sent again, and again.
 
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use codec::elasticsearch::{Bulk, BulkEncoder, BulkOptions, Item, error_of, keep, read};
@@ -31,6 +32,7 @@ pub(super) struct ElasticsearchExporter {
     options: BulkOptions,
     /// Shrinks when the server says 413.
     max_body_bytes: AtomicUsize,
+    timeout: Duration,
     /// Not more than were ever in use at one time.
     idle: Mutex<Vec<Session>>,
 }
@@ -42,8 +44,9 @@ struct Session {
 }
 
 /// What became of the records of one export.
-#[derive(Default)]
 struct Account {
+    /// When to begin no further body.
+    until: Instant,
     /// Whether the server has judged any record.
     judged: bool,
     rejected: Vec<Rejected>,
@@ -74,6 +77,7 @@ impl ElasticsearchExporter {
             encoding: config.compression.encoding(),
             options,
             max_body_bytes: AtomicUsize::new(config.max_body_bytes),
+            timeout: config.timeout(),
             idle: Mutex::default(),
         }
     }
@@ -94,7 +98,7 @@ impl ElasticsearchExporter {
     async fn send_all(&self, session: &mut Session, payloads: &[Payload]) -> Result<Exported, ExportError> {
         let Session { encoder, bulk } = session;
         bulk.clear();
-        let mut account = Account::default();
+        let mut account = Account::until(Instant::now() + self.timeout / 2);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         for (number, payload) in payloads.iter().enumerate() {
@@ -117,7 +121,7 @@ impl ElasticsearchExporter {
         let mut pieces: Vec<_> = std::iter::once(0..bulk.items.len()).collect();
         while let Some(piece) = pieces.pop() {
             let items = bulk.items.get(piece.clone()).unwrap_or_default();
-            if account.stopped {
+            if account.is_over() {
                 account.left.extend_from_slice(items);
                 continue;
             }
@@ -221,6 +225,18 @@ fn again(answer: &HttpResponse, message: String) -> ExportError {
 }
 
 impl Account {
+    fn until(until: Instant) -> Self {
+        Self {
+            until,
+            judged: false,
+            rejected: Vec::new(),
+            left: Vec::new(),
+            message: String::new(),
+            retry_after: None,
+            stopped: false,
+        }
+    }
+
     fn judge(&mut self, answer: &[u8], items: &[Item], content_ids: bool) {
         let answer = read(answer, items.len(), content_ids);
         self.judged = true;
@@ -248,6 +264,15 @@ impl Account {
         if let ExportError::Retryable { retry_after, .. } = error {
             self.retry_after = retry_after;
         }
+    }
+
+    /// Whether no further body is to be sent. At least one is judged before time is up, so that there is progress.
+    fn is_over(&mut self) -> bool {
+        if !self.stopped && self.judged && Instant::now() > self.until {
+            self.stopped = true;
+            self.say("half of retry.timeout_ms has passed; the rest goes in another attempt".to_owned());
+        }
+        self.stopped
     }
 
     fn say(&mut self, message: String) {
