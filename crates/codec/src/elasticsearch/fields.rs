@@ -80,6 +80,8 @@ impl Rank {
 
 #[derive(Clone, Copy, Debug)]
 struct Leaf {
+    /// The first eight bytes of the path, which mostly decide its order.
+    prefix: u64,
     start: u32,
     end: u32,
     rank: Rank,
@@ -168,6 +170,10 @@ impl FieldSet {
 
     /// Appends a key to the path that begins at `start`.
     fn segments(&mut self, key: &[u8], start: usize) {
+        let plain = memchr::memchr2(b'.', SEPARATOR, key).is_none();
+        if plain && key.first().is_some_and(u8::is_ascii_graphic) {
+            return self.paths.extend_from_slice(key);
+        }
         let mut depth = self.depth(start);
         for (n, segment) in key.split(|b| *b == b'.').enumerate() {
             if n > 0 {
@@ -191,7 +197,8 @@ impl FieldSet {
     fn leaf(&mut self, start: usize, value: Value, rank: Rank) {
         let is_map = matches!(value, Value::Map(_));
         place(self.mapping, &mut self.paths, start, is_map);
-        if METADATA.iter().any(|name| name.as_bytes() == &self.paths[start..]) {
+        let path = &self.paths[start..];
+        if path.first() == Some(&b'_') && METADATA.iter().any(|name| name.as_bytes() == path) {
             let end = self.paths.len();
             self.moved(start..end, rank.refuge(), rank, value, 0);
         } else {
@@ -200,9 +207,17 @@ impl FieldSet {
     }
 
     fn push(&mut self, start: usize, value: Value, rank: Rank) {
+        self.push_moved(start, value, rank, 0);
+    }
+
+    fn push_moved(&mut self, start: usize, value: Value, rank: Rank, moves: u8) {
+        let path = &self.paths[start..];
+        let mut prefix = [SEPARATOR; 8];
+        let len = path.len().min(8);
+        prefix[..len].copy_from_slice(&path[..len]);
         // Requests are far smaller than 4 GiB; what is not would only be sorted wrongly.
         let (start, end) = (start as u32, self.paths.len() as u32);
-        self.leaves.push(Leaf { start, end, rank, moves: 0, value });
+        self.leaves.push(Leaf { prefix: u64::from_be_bytes(prefix), start, end, rank, moves, value });
     }
 
     /// Adds a field once more, below `refuge`.
@@ -211,8 +226,7 @@ impl FieldSet {
         self.paths.extend_from_slice(refuge.as_bytes());
         self.paths.push(SEPARATOR);
         self.paths.extend_from_within(path);
-        let (start, end) = (start as u32, self.paths.len() as u32);
-        self.leaves.push(Leaf { start, end, rank, moves, value });
+        self.push_moved(start, value, rank, moves);
     }
 
     fn path(&self, leaf: &Leaf) -> &[u8] {
@@ -228,7 +242,10 @@ impl FieldSet {
             // Of equal paths the one that stays comes first: the highest rank, then what was there before, then the last one.
             order.sort_unstable_by(|a, b| {
                 let (x, y) = (&self.leaves[*a as usize], &self.leaves[*b as usize]);
-                self.path(x).cmp(self.path(y)).then((x.rank, x.moves).cmp(&(y.rank, y.moves))).then(b.cmp(a))
+                x.prefix.cmp(&y.prefix).then_with(|| {
+                    let ranks = (x.rank, x.moves).cmp(&(y.rank, y.moves));
+                    self.path(x).cmp(self.path(y)).then(ranks).then(b.cmp(a))
+                })
             });
             let before = self.leaves.len();
             self.order = self.settle(buf, order, round < ROUNDS);
@@ -286,12 +303,11 @@ impl FieldSet {
         if !outer {
             return self.moved(path, loser.rank.refuge(), loser.rank, loser.value, loser.moves + 1);
         }
-        let start = self.paths.len() as u32;
+        let start = self.paths.len();
         self.paths.extend_from_within(path);
         self.paths.push(SEPARATOR);
         self.paths.extend_from_slice(b"value");
-        let end = self.paths.len() as u32;
-        self.leaves.push(Leaf { start, end, moves: loser.moves + 1, ..*loser });
+        self.push_moved(start, loser.value, loser.rank, loser.moves + 1);
     }
 
     /// Appends the document.

@@ -68,7 +68,8 @@ pub(crate) struct ElasticsearchConfig {
     /// TLS settings for `https`. Default: the public authorities.
     #[serde(default)]
     tls: Option<ClientTls>,
-    /// `none` or `gzip`. Default: none, which costs the least CPU; use gzip where the network is the bottleneck.
+    /// `none` or `gzip`. Default: none, which costs the least CPU. gzip makes bodies of log lines about four times smaller, for
+    /// less than half of the CPU that it takes to encode them: use it where the network is slow or paid for.
     #[serde(default)]
     compression: Compression,
     /// A body that has grown to this is sent; a single document may be larger. Bytes before compression, default 5242880
