@@ -64,6 +64,7 @@ fn opensearch_takes_log_lines_and_finds_them_again() {
     let port = server.port("http").unwrap();
     queries_find_exactly_the_right_documents(port);
     a_document_that_the_mapping_refuses_is_lost_alone(port);
+    a_request_that_is_sent_twice_is_stored_once(port);
     answers_that_get_lost_make_no_duplicates(port);
     a_data_stream_takes_documents_of_the_common_schema(port);
 }
@@ -143,6 +144,38 @@ fn a_document_that_the_mapping_refuses_is_lost_alone(port: u16) {
     assert!(log.contains("mapper_parsing_exception") && log.contains("query_duration"), "{log}");
     assert!(!log.contains("Cobblestone"), "the log quotes a document: {log}");
     program.stop().cleanly();
+}
+
+/// A sender that heard no answer sends again; floodway was even started anew in between.
+fn a_request_that_is_sent_twice_is_stored_once(port: u16) {
+    let record = |n: &str| {
+        json!({"timeUnixNano": "1772409600123456789", "severityNumber": 17, "body": {"stringValue": "from OTLP"},
+               "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174",
+               "attributes": [{"key": "n", "value": {"intValue": n}}]})
+    };
+    let attribute = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
+    let resource = [attribute("service.name", "gateway"), attribute("service.version", "1.2")];
+    // Two of the three records are equal, and stay two.
+    let records = [record("0"), record("1"), record("1")];
+    let request = json!({"resourceLogs": [{"resource": {"attributes": resource},
+        "scopeLogs": [{"scope": {"name": "lib"}, "logRecords": records}]}]});
+    for _ in 0..2 {
+        let program = towards(port, "index: 'otlp-%{[service.name]}-%{+yyyy.MM}'");
+        let answer = http::post_json(program.port("http"), "logs", request.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        program.await_delivered(3);
+        program.stop().cleanly();
+    }
+    let index = "otlp-gateway-2026.03";
+    refresh(port, index);
+    for query in [
+        "service:gateway AND level:error",
+        "service_version:\"1.2\"",
+        "trace_id:5b8efff798038103d269b633813fc60c AND span_id:eee19b7ec3c1b174",
+        "scope.name:lib",
+    ] {
+        assert_eq!(found(port, index, text(query)), [0, 1, 1], "{query}");
+    }
 }
 
 fn answers_that_get_lost_make_no_duplicates(port: u16) {
