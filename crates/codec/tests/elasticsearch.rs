@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use codec::elasticsearch::{Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target, keep};
 use codec::fuzzing;
-use model::{Request, Signal};
+use model::{Request, Signal, Writer};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Otlp;
 use opentelemetry_proto::tonic::common::v1::{
@@ -349,6 +349,33 @@ fn what_is_kept_for_a_retry_keeps_its_ids() {
     }
     assert!(keep(&whole, |_| None).is_none());
     assert_eq!(keep(&whole, |n| Some(before.items[n].number)).unwrap().items(), 6);
+}
+
+#[test]
+fn a_sender_cannot_take_the_id_of_another_record() {
+    let record = |more: &dyn Fn(&mut Writer)| {
+        let mut writer = Writer::new();
+        writer.message(1, |w| {
+            w.message(2, |w| {
+                w.message(2, |w| {
+                    w.fixed64(1, NOON);
+                    w.message(5, |w| w.string(1, "a"));
+                    more(w);
+                });
+            });
+        });
+        ids(&Request::receive(Signal::Logs, writer.finish()).unwrap().0).remove(0)
+    };
+    let plain = record(&|_| ());
+    for number in [0, 1, 2] {
+        // The field in which a retry keeps its number, but with something after it.
+        let forged = record(&|w| {
+            w.uint(0x1_e5d0, number);
+            w.string(3, "forged");
+        });
+        assert_ne!(forged, plain);
+        assert_ne!(record(&|w| w.uint(0x1_e5d0, number)), plain);
+    }
 }
 
 #[test]

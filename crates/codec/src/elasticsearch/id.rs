@@ -56,8 +56,7 @@ impl Ids {
 
     /// The number of a record among its equals, and its id.
     pub(super) fn next(&mut self, buf: &[u8], record: &Field) -> (u32, [u8; 22]) {
-        let marked = Fields::new(buf, record.body_range())
-            .find(|field| field.number == NUMBER_FIELD && field.wire == Wire::Varint);
+        let marked = mark(buf, record);
         let end = marked.map_or(record.end, |field| field.start);
         let mut hasher = self.around.clone();
         hasher.update(buf.get(record.body..end).unwrap_or_default());
@@ -105,6 +104,14 @@ impl Hasher for Truncated {
     }
 }
 
+/// The field that [`keep`] wrote, which is the last one. What a sender put elsewhere is part of the record: it must not be able
+/// to take another record's id.
+fn mark(buf: &[u8], record: &Field) -> Option<Field> {
+    let last = Fields::new(buf, record.body_range()).last()?;
+    let ours = last.number == NUMBER_FIELD && last.wire == Wire::Varint && last.bits > 0;
+    (ours && last.end == record.end).then_some(last)
+}
+
 /// The records of `request` to which `chosen` gives a number (by their position, asked once each, in order), each with its
 /// number among its equals as [`Bulk`](super::Bulk) told it. `None` when none is left.
 pub fn keep(request: &Request, chosen: impl FnMut(usize) -> Option<u32>) -> Option<Request> {
@@ -126,8 +133,7 @@ impl<F: FnMut(usize) -> Option<u32>> walk::Visitor for Marker<'_, F> {
         let Some(number) = (self.chosen)(self.position - 1) else {
             return walk::Verdict::Drop;
         };
-        let mut fields = Fields::new(self.buf, record.body_range());
-        if number > 0 && !fields.any(|field| field.number == NUMBER_FIELD) {
+        if number > 0 && mark(self.buf, record).is_none() {
             let mut writer = Writer::new();
             writer.uint(NUMBER_FIELD, u64::from(number));
             splice.insert(record.end, writer.as_slice());

@@ -141,8 +141,9 @@ impl ElasticsearchExporter {
             }
         }
         bulk.items.clear();
-        // The transport has let go of the body, unless it failed: then it is not worth a copy.
-        if body.is_unique() {
+        // The transport has let go of the body, unless it failed: then it is not worth a copy. Nor is the memory of a single huge
+        // document worth keeping.
+        if body.is_unique() && body.len() <= 2 * self.max_body_bytes.load(Ordering::Relaxed) {
             bulk.body = Vec::from(body);
             bulk.body.clear();
         }
