@@ -2,8 +2,10 @@
 //!
 //! Each function takes what a peer could send and panics if an invariant of its format breaks.
 
+use bytes::Bytes;
 use model::{Request, Signal};
 
+use crate::elasticsearch::{self, Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target};
 use crate::json_lines::{JsonLines, JsonLinesLimits};
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::otlp_json::{self, DecodeLimits};
@@ -25,6 +27,132 @@ pub fn otlp_json(data: &[u8]) {
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
+}
+
+/// `data` as the answer of a server to as many documents as its first byte says: every document has one verdict.
+pub fn elasticsearch_response(data: &[u8]) {
+    let Some((&items, body)) = data.split_first() else {
+        return;
+    };
+    let items = usize::from(items);
+    for content_ids in [true, false] {
+        let answer = elasticsearch::read(body, items, content_ids);
+        let refused: u64 = answer.refusals.iter().map(|refusal| refusal.items).sum();
+        assert!(answer.retry.len() as u64 + refused <= items as u64);
+        assert!(
+            answer.retry.is_sorted_by(|a, b| a < b) && answer.retry.last().is_none_or(|last| *last < items)
+        );
+        assert!(answer.refusals.iter().all(|refusal| refusal.items > 0));
+        for text in answer.refusals.iter().map(|refusal| &refusal.message).chain([&answer.message]) {
+            assert!(text.chars().count() < 300 && !text.contains(char::is_control));
+        }
+    }
+    elasticsearch::error_of(body);
+}
+
+/// `data` as a pattern, a line break, and the value of every field: the name is legal.
+pub fn elasticsearch_index(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (pattern, value) = text.split_once('\n').unwrap_or((&text, ""));
+    let mut name = Vec::new();
+    let targets = [
+        IndexPattern::parse(pattern).map(Target::Index),
+        DataStream::parse("logs", pattern, "default").map(Target::DataStream),
+    ];
+    for target in targets {
+        match target {
+            Err(error) => assert!(!error.to_string().is_empty()),
+            Ok(target) => {
+                let field = |_: &str, out: &mut String| {
+                    out.push_str(value);
+                    true
+                };
+                target.render(1_772_366_400_123_456_789, field, &mut name);
+                legal_index(&name);
+            }
+        }
+    }
+}
+
+fn legal_index(name: &[u8]) {
+    let Ok(name) = std::str::from_utf8(name) else { panic!("not UTF-8") };
+    assert!(!name.is_empty() && name.len() <= 255 && name != "." && name != "..", "{name:?}");
+    assert!(!name.starts_with(['-', '_', '+']) && name.to_lowercase() == name, "{name:?}");
+    let bad = |c: char| c.is_control() || "\\/*?\"<>| ,#:".contains(c);
+    assert!(!name.contains(bad), "{name:?}");
+}
+
+/// `data` as log records: in either mapping each becomes one document, which is JSON without equal keys, and the same one again
+/// if it is encoded again.
+pub fn elasticsearch_bulk(data: &[u8]) {
+    let Ok((request, _)) = Request::receive(Signal::Logs, Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    for mapping in [Mapping::Ecs, Mapping::Flat] {
+        let Ok(index) = IndexPattern::parse("logs-%{+yyyy}-%{[service.name]}") else { return };
+        let options = BulkOptions { target: Target::Index(index), mapping, content_ids: true };
+        let mut encoder = BulkEncoder::new(options);
+        let (mut whole, mut pieces) = (Bulk::default(), Bulk::default());
+        assert!(!encoder.start(&request, 0).fill(usize::MAX, 1, &mut whole));
+        assert_eq!(whole.items.len(), request.items());
+        let mut encoding = encoder.start(&request, 0);
+        while encoding.fill(pieces.body.len() + 1, 1, &mut pieces) {}
+        assert!(whole.body == pieces.body && whole.items == pieces.items);
+        let mut start = 0;
+        for item in &whole.items {
+            let line = &whole.body[start..item.end];
+            start = item.end;
+            assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 2);
+            let lines = line.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+            assert_eq!(lines.inspect(|line| unique_keys(line)).count(), 2);
+        }
+        assert_eq!(start, whole.body.len());
+    }
+}
+
+/// One JSON value in which no object has two equal keys.
+pub fn unique_keys(json: &[u8]) {
+    use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+    struct Unique;
+    impl<'de> Deserialize<'de> for Unique {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(Self)
+        }
+    }
+    macro_rules! scalars {
+        ($($visit:ident: $type:ty),*) => { $(fn $visit<E>(self, _: $type) -> Result<Self, E> { Ok(self) })* };
+    }
+    impl<'de> Visitor<'de> for Unique {
+        type Value = Self;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("JSON")
+        }
+
+        scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+        fn visit_unit<E>(self) -> Result<Self, E> {
+            Ok(self)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+            while seq.next_element::<Self>()?.is_some() {}
+            Ok(self)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+            let mut keys = std::collections::HashSet::new();
+            while let Some((key, _)) = map.next_entry::<String, Self>()? {
+                assert!(keys.insert(key), "two equal keys");
+            }
+            Ok(self)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.disable_recursion_limit();
+    let read = Unique::deserialize(&mut reader).and_then(|_| reader.end());
+    assert!(read.is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
 }
 
 /// `data` as a stream; its first two bytes choose how it is cut into chunks and the limit on lines.

@@ -41,6 +41,13 @@ fn marks(word: u64) -> u64 {
 #[inline]
 pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
+    escaped(out, text);
+    out.push(b'"');
+}
+
+/// Writes `text`, which is UTF-8, as the inside of a JSON string.
+#[inline]
+pub(crate) fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
         let clean = clean_prefix(rest);
@@ -49,7 +56,6 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
         escape(out, byte);
         rest = &rest[clean + 1..];
     }
-    out.push(b'"');
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {

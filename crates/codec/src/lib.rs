@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`otlp_json`] | OTLP/JSON, both ways, driven by the tables in `model::descriptor` |
 //! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
+//! | [`elasticsearch`] | log records to bulk bodies of Elasticsearch and OpenSearch, and their answers |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -11,6 +12,7 @@
 //! whatever a peer sends, memory is bounded by the limits passed in, and the result is a sound request or an error.
 //! Invariant: no error quotes a value from the input, since errors reach logs that redaction does not.
 
+pub mod elasticsearch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;

@@ -23,3 +23,18 @@ fn otlp_json() {
 fn json_lines() {
     replay("json_lines", codec::fuzzing::json_lines);
 }
+
+#[test]
+fn elasticsearch_response() {
+    replay("elasticsearch_response", codec::fuzzing::elasticsearch_response);
+}
+
+#[test]
+fn elasticsearch_index() {
+    replay("elasticsearch_index", codec::fuzzing::elasticsearch_index);
+}
+
+#[test]
+fn elasticsearch_bulk() {
+    replay("elasticsearch_bulk", codec::fuzzing::elasticsearch_bulk);
+}

@@ -4,6 +4,7 @@
 //! exporter says by its error whether trying again may help. Adding one touches its folder and a line of [`EXPORTERS`].
 
 mod debug;
+mod elasticsearch;
 mod file;
 mod forms;
 mod otlp;
@@ -16,5 +17,6 @@ pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<otlp::OtlpConfig>(),
     ExporterFactory::of::<tempo::TempoConfig>(),
     ExporterFactory::of::<file::FileConfig>(),
+    ExporterFactory::of::<elasticsearch::ElasticsearchConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
 ];

@@ -18,6 +18,7 @@ fn smallest(name: &str, folder: &Path) -> Value {
     match name {
         "otlp" => json!({"endpoint": "http://127.0.0.1:1"}),
         "file" => json!({"directory": folder}),
+        "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
@@ -45,7 +46,7 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    for (name, missing) in [("otlp", "endpoint"), ("file", "directory")] {
+    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")] {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }

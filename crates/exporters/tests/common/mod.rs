@@ -116,6 +116,7 @@ pub fn metrics(value: i64) -> ExportMetricsServiceRequest {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub path: String,
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -195,6 +196,7 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>, replies: Arc<
                 let body = body.collect().await?.to_bytes();
                 seen.lock().unwrap().push(Seen {
                     path: parts.uri.path().to_owned(),
+                    query: parts.uri.query().unwrap_or_default().to_owned(),
                     headers: parts.headers,
                     body,
                 });
