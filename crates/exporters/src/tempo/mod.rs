@@ -19,7 +19,7 @@ use crate::otlp::{OtlpConfig, Protocol};
 const TENANT: &str = "X-Scope-OrgID";
 
 /// Sends traces to Grafana Tempo.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TempoConfig {
     /// Where Tempo's OTLP receiver listens. Default: http://127.0.0.1:4317, for `protocol: http` http://127.0.0.1:4318.
@@ -38,21 +38,6 @@ pub(crate) struct TempoConfig {
     queue: QueueSettings,
     /// What happens when sending fails.
     retry: RetrySettings,
-}
-
-impl Default for TempoConfig {
-    fn default() -> Self {
-        Self {
-            endpoint: None,
-            protocol: Protocol::default(),
-            tenant: None,
-            compression: Compression::default(),
-            headers: BTreeMap::new(),
-            tls: None,
-            queue: QueueSettings::default(),
-            retry: RetrySettings::default(),
-        }
-    }
 }
 
 impl ExporterConfig for TempoConfig {
