@@ -149,6 +149,36 @@ fn the_bytes_around_a_text_do_not_hide_it() {
     }
 }
 
+/// The search goes block by block, and the walk follows it: ids, and fields of any kind, across the end of a block.
+#[test]
+fn ids_across_the_ends_of_blocks_are_found() {
+    let processor = build("redact", &config());
+    let address = format!("/dns4/node.example/tcp/4001/p2p/{ED25519}");
+    let last = ::redact::BLOCK;
+    for shift in (0..180).step_by(5) {
+        // One text over three blocks, with an id at each end of a block and one in the middle of nowhere.
+        let before = "x".repeat(last - shift);
+        let long = format!("{before}/{address} {}/{QM} {}", "y".repeat(last - QM.len()), "z".repeat(last));
+        let mut writer = Writer::new();
+        writer.message(1, |w| {
+            w.message(2, |w| {
+                w.message(2, |w| w.string(5, &long));
+                // Records with an id each, so that tags, lengths and texts come to stand across the next ends.
+                (0..600).for_each(|n| w.message(2, |w| w.string(5, &address[n % 7..])));
+                w.message(2, |w| w.string(5, SECP256K1));
+            });
+        });
+        let before = writer.finish();
+        let after = redact(&*processor, Signal::Traces, before.clone());
+        for secret in [ED25519, QM, SECP256K1] {
+            assert_eq!(memchr::memmem::find(&after, secret.as_bytes()), None, "{secret} is left, {shift}");
+        }
+        let mut expected = ExportTraceServiceRequest::decode(before).unwrap();
+        Naive(&redactor(Action::Pseudonym)).traces(&mut expected);
+        assert!(ExportTraceServiceRequest::decode(after).unwrap() == expected, "{shift}");
+    }
+}
+
 fn check_random(signal: Signal, seed: u64, rarity: u64, action: &Json, oracle: Action) {
     let mut config = config();
     config["action"] = action.clone();

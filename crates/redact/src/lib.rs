@@ -21,6 +21,7 @@
 
 mod base;
 mod class;
+mod deal;
 mod detect;
 pub mod fuzzing;
 mod key;

@@ -21,7 +21,7 @@
 //! Not here: where the text is put.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -80,7 +80,7 @@ pub struct Pseudonymizer {
     keyed: Hmac<Sha256>,
     kid: [u8; 2],
     /// Tells the digests of this key from those of others in the thread's cache.
-    owner: u64,
+    owner: u32,
 }
 
 impl std::fmt::Debug for Pseudonymizer {
@@ -93,14 +93,20 @@ impl Pseudonymizer {
     /// Takes in the key once, for all pseudonyms.
     #[must_use]
     pub fn new(key: &Key) -> Self {
-        static OWNERS: AtomicU64 = AtomicU64::new(1);
+        static OWNERS: AtomicU32 = AtomicU32::new(1);
         Self { keyed: key.mac(), kid: key.kid_bytes(), owner: OWNERS.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Writes a pseudonym of [`PSEUDONYM_BYTES`] bytes, or as long as `out` where that is longer; a shorter `out` gets
     /// its start.
     pub fn write(&self, class: Class, canonical: &Canonical<'_>, out: &mut [u8]) {
-        let mut block = self.digest(class, canonical);
+        let mut block = if out.len() <= PSEUDONYM_BYTES {
+            let mut block = [0; DIGEST];
+            block[..DIGEST_HEAD].copy_from_slice(&self.digest_head(class, canonical));
+            block
+        } else {
+            self.digest(class, canonical)
+        };
         let head = [class.label().as_bytes(), b"_", &self.kid, b"_"];
         let mut places = out.iter_mut();
         // The head comes first in the zip: the other way round, one place would be taken and lost at its end.
@@ -122,29 +128,38 @@ impl Pseudonymizer {
     /// Which of `count` buckets the identity falls into.
     #[must_use]
     pub fn bucket(&self, class: Class, canonical: &Canonical<'_>, count: u32) -> u32 {
-        let digest = self.digest(class, canonical);
+        let digest = self.digest_head(class, canonical);
         let number = digest[..8].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
         // The remainder is below `count`, so it fits.
         (number % u64::from(count.max(1))) as u32
     }
 
     /// The HMAC of an identity; that of one seen lately costs a comparison, and a network's peers come again and again.
-    fn digest(&self, class: Class, canonical: &Canonical<'_>) -> [u8; 32] {
+    fn digest(&self, class: Class, canonical: &Canonical<'_>) -> [u8; DIGEST] {
         let Canonical::Bytes { buf, len } = canonical else { return self.compute(class, canonical) };
-        let id = &buf[..usize::from(*len)];
         RECENT.with_borrow_mut(|recent| {
-            if recent.is_empty() {
-                recent.resize(SLOTS, Recent::default());
-            }
-            let slot = &mut recent[Recent::slot(class, id)];
-            if !slot.is(self.owner, class, id) {
-                slot.set(self.owner, class, id, self.compute(class, canonical));
-            }
-            slot.digest
+            let slot = recent.find(&Name { id: *buf, owner: self.owner, class, len: *len }, || {
+                self.compute(class, canonical)
+            });
+            recent.whole(slot)
         })
     }
 
-    fn compute(&self, class: Class, canonical: &Canonical<'_>) -> [u8; 32] {
+    /// As much of the HMAC as most replacements need: the first half costs one line of the cache less than the whole.
+    fn digest_head(&self, class: Class, canonical: &Canonical<'_>) -> [u8; DIGEST_HEAD] {
+        let Canonical::Bytes { buf, len } = canonical else {
+            let digest = self.compute(class, canonical);
+            return std::array::from_fn(|n| digest[n]);
+        };
+        RECENT.with_borrow_mut(|recent| {
+            let slot = recent.find(&Name { id: *buf, owner: self.owner, class, len: *len }, || {
+                self.compute(class, canonical)
+            });
+            recent.heads[slot].digest_head
+        })
+    }
+
+    fn compute(&self, class: Class, canonical: &Canonical<'_>) -> [u8; DIGEST] {
         let mut mac = self.start(class.tag());
         match canonical {
             Canonical::Bytes { buf, len } => mac.update(&buf[..usize::from(*len)]),
@@ -162,7 +177,7 @@ impl Pseudonymizer {
         mac.finalize().into_bytes().into()
     }
 
-    fn next_block(&self, block: &[u8; 32]) -> [u8; 32] {
+    fn next_block(&self, block: &[u8; DIGEST]) -> [u8; DIGEST] {
         let mut mac = self.start("pad");
         mac.update(block);
         mac.finalize().into_bytes().into()
@@ -179,54 +194,75 @@ impl Pseudonymizer {
 }
 
 thread_local! {
-    /// Digests by a hash of class and identity; a newer one takes the place of an older one.
-    static RECENT: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) };
+    static RECENT: RefCell<Recent> = const { RefCell::new(Recent { heads: Vec::new(), tails: Vec::new() }) };
 }
 
-/// Digests that a thread keeps, a power of two: some 180 KB.
+/// Digests that a thread keeps, a power of two: 160 KiB.
 const SLOTS: usize = 2048;
-/// Longest identity that is kept; longer ones are computed each time.
-const LONGEST: usize = 40;
+/// Bytes of a digest, and of the part of it that a pseudonym of [`PSEUDONYM_BYTES`] or a bucket is made of.
+const DIGEST: usize = 32;
+const DIGEST_HEAD: usize = 16;
 
-#[derive(Clone, Copy)]
+/// Digests by a hash of class and identity; a newer one takes the place of an older one. A table of this size is mostly not in
+/// the nearest caches, so what a look-up reads is one line: the identity and the first half of its digest.
 struct Recent {
-    owner: u64,
-    class: u8,
-    len: u8,
-    id: [u8; LONGEST],
-    digest: [u8; 32],
+    heads: Vec<Slot>,
+    /// The second halves.
+    tails: Vec<[u8; DIGEST - DIGEST_HEAD]>,
 }
 
-impl Default for Recent {
-    /// No key has the number 0.
-    fn default() -> Self {
-        Self { owner: 0, class: 0, len: 0, id: [0; LONGEST], digest: [0; 32] }
-    }
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct Slot {
+    name: Option<Name>,
+    digest_head: [u8; DIGEST_HEAD],
 }
+
+/// What a digest is of. The identity is filled up with zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name {
+    id: [u8; 40],
+    owner: u32,
+    class: Class,
+    len: u8,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64, "a slot is one line of the cache");
 
 impl Recent {
-    fn slot(class: Class, id: &[u8]) -> usize {
-        // Keys end in random bytes, and addresses differ most in their last ones.
-        let tail = id.iter().rev().take(8).fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
-        let mixed = (tail ^ class.index() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    /// The slot of this digest, computed if it is not there.
+    fn find(&mut self, name: &Name, compute: impl FnOnce() -> [u8; DIGEST]) -> usize {
+        if self.heads.is_empty() {
+            self.heads.resize(SLOTS, Slot::default());
+            self.tails.resize(SLOTS, Default::default());
+        }
+        let number = name.slot();
+        let slot = &mut self.heads[number];
+        if slot.name.as_ref() != Some(name) {
+            let digest = compute();
+            slot.name = Some(*name);
+            slot.digest_head.copy_from_slice(&digest[..DIGEST_HEAD]);
+            self.tails[number].copy_from_slice(&digest[DIGEST_HEAD..]);
+        }
+        number
+    }
+
+    fn whole(&self, slot: usize) -> [u8; DIGEST] {
+        let mut digest = [0; DIGEST];
+        let (head, tail) = digest.split_at_mut(DIGEST_HEAD);
+        head.copy_from_slice(&self.heads[slot].digest_head);
+        tail.copy_from_slice(&self.tails[slot]);
+        digest
+    }
+}
+
+impl Name {
+    fn slot(&self) -> usize {
+        let words = self.id.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        let mixed = words.fold(self.class.index() as u64, |mixed, word| {
+            (mixed.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        });
         (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
-    }
-
-    fn is(&self, owner: u64, class: Class, id: &[u8]) -> bool {
-        self.owner == owner
-            && usize::from(self.class) == class.index()
-            && usize::from(self.len) == id.len()
-            && self.id.get(..id.len()) == Some(id)
-    }
-
-    fn set(&mut self, owner: u64, class: Class, id: &[u8], digest: [u8; 32]) {
-        self.digest = digest;
-        let Some(place) = self.id.get_mut(..id.len()) else {
-            self.owner = 0;
-            return;
-        };
-        place.copy_from_slice(id);
-        (self.owner, self.class, self.len) = (owner, class.index() as u8, id.len() as u8);
     }
 }
 

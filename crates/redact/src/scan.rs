@@ -5,23 +5,24 @@
 //! anchor and are done.
 //!
 //! Two kinds of search, both vectorised:
-//! - anchors of four bytes or more: `aho_corasick::packed` (Teddy), one pass for up to 32 of them. With more than 32 it
-//!   would switch to a variant of half the speed, so they are split into passes of 32. Teddy sorts patterns into eight
-//!   buckets by their position in the list; a bucket whose patterns look alike gives far fewer false alarms, so the list
-//!   is sorted and dealt out such that neighbours share a bucket (measured: 13.3 GB/s against 9.9 GB/s unsorted).
-//! - *needles*, shorter or rare: one `memchr::memmem` pass each (60 to 80 GB/s), with a predicate that throws out chance
-//!   hits on the spot. A two-byte string in the Teddy set would make all of its fingerprints two bytes long.
+//! - anchors of four bytes or more: `aho_corasick::packed` (Teddy), one pass for all of them. With more than 32 it would
+//!   switch to its "fat" variant of half the speed, which is for patterns that set off many false alarms; ours are dealt
+//!   into its eight buckets such that they do not (see `deal`), so the "slim" one is asked for.
+//! - *needles*, shorter: one `memchr::memmem` pass each (60 to 80 GB/s), with a predicate that throws out chance hits on
+//!   the spot. A two-byte string in the Teddy set would make all of its fingerprints two bytes long.
 //!
 //! Invariant: no hit hides another. Searches go on one byte after the start of a hit, not after its end.
 //!
 //! Not here: what an anchor means (`detect`), and any notion of fields, strings or boundaries.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use aho_corasick::Span;
 use aho_corasick::packed::{self, MatchKind, Searcher};
 use memchr::memmem::Finder;
 
+use crate::deal::deal;
 use crate::detect::{FAMILIES, Needle};
 
 /// Finds anchors in bytes. Built once, shared by all threads.
@@ -51,7 +52,7 @@ impl Scanner {
         assert!(anchors.iter().all(|anchor| anchor.len() <= LONGEST), "raise LONGEST");
         anchors.sort_unstable();
         anchors.dedup();
-        let mut sources: Vec<Source> = anchors.chunks(SLIM_TEDDY).flat_map(Source::literals).collect();
+        let mut sources = Source::literals(&anchors);
         sources.extend(FAMILIES.iter().flat_map(|family| family.needles).map(Source::needle));
         assert!(sources.len() <= MAX_SOURCES, "raise MAX_SOURCES");
         Self { sources }
@@ -130,13 +131,21 @@ impl Iterator for Anchors<'_> {
 }
 
 impl Source {
-    /// Searches for `sorted`: one Teddy pass, or a pass each where the CPU has no instructions that Teddy can use.
-    fn literals(sorted: &[&'static [u8]]) -> Vec<Self> {
-        let teddy =
-            packed::Config::new().match_kind(MatchKind::LeftmostFirst).builder().extend(deal(sorted)).build();
-        match teddy {
+    /// Searches for `anchors`: one Teddy pass, or a pass each where the CPU has no instructions that Teddy can use.
+    fn literals(anchors: &[&'static [u8]]) -> Vec<Self> {
+        /// Made once: the order is the same each time.
+        static DEALT: LazyLock<Vec<&'static [u8]>> = LazyLock::new(|| {
+            let all: Vec<_> = FAMILIES.iter().flat_map(|family| family.anchors).copied().collect();
+            deal(&all)
+        });
+        let mut config = packed::Config::new();
+        config
+            .match_kind(MatchKind::LeftmostFirst)
+            .only_teddy_fat(Some(false))
+            .heuristic_pattern_limits(false);
+        match config.builder().extend(DEALT.iter()).build() {
             Some(searcher) => vec![Source::Packed(searcher)],
-            None => sorted.iter().map(|anchor| Source::Needle(Finder::new(*anchor), |_| true)).collect(),
+            None => anchors.iter().map(|anchor| Source::Needle(Finder::new(*anchor), |_| true)).collect(),
         }
     }
 
@@ -181,22 +190,10 @@ impl Source {
     }
 }
 
-/// Reorders sorted patterns so that neighbours land in the same of Teddy's buckets (list position modulo 8).
-fn deal(sorted: &[&'static [u8]]) -> Vec<&'static [u8]> {
-    let rows = sorted.len().div_ceil(TEDDY_BUCKETS);
-    (0..rows)
-        .flat_map(|row| (0..TEDDY_BUCKETS).filter_map(move |bucket| sorted.get(bucket * rows + row)))
-        .copied()
-        .collect()
-}
-
 /// Bytes that all searches go over before any goes on: a block stays in the nearest cache, a whole request does not.
 pub const BLOCK: usize = 32 << 10;
 /// No anchor is longer (checked when the scanner is made).
 const LONGEST: usize = 16;
-const TEDDY_BUCKETS: usize = 8;
-/// Most patterns that Teddy searches at full speed.
-const SLIM_TEDDY: usize = 32;
 /// Most searches over one buffer, also where each anchor needs its own.
 const MAX_SOURCES: usize = 64;
 const NONE: usize = usize::MAX;

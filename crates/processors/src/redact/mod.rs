@@ -1,8 +1,8 @@
 //! `redact`: takes the identities of peers out of every text that a signal can hold.
 //!
 //! ```text
-//! request bytes ──one SIMD scan──> anchors, sorted        none: the same bytes go on
-//!        │                            │
+//! request bytes ──SIMD scan, block by block──> anchors, sorted        none: the same bytes go on
+//!        │                                        │
 //!        └──descriptor tables──> only messages and texts with an anchor inside ──detector──> edits ──splice──> bytes
 //! ```
 //!
@@ -19,6 +19,7 @@ mod visit;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use ::redact::{Action, Class, Options, QmBare, Redactor};
@@ -29,7 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use key::Secret;
-use visit::{Found, Visit};
+use visit::{Anchors, Found, Visit};
 
 /// Settings of `redact`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -179,80 +180,64 @@ struct Redact {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { anchors: Vec::new(), splice: Splice::new() });
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch { anchors: Anchors::default(), splice: Splice::new() });
 }
 
 /// What the request at hand needs; its memory serves the next one.
 struct Scratch {
-    anchors: Vec<u32>,
+    anchors: Anchors,
     splice: Splice,
 }
 
-/// A list of anchors that grew longer than this is not kept for the next request, nor are the edits that came of it.
-const MAX_KEPT_ANCHORS: usize = 64 * 1024;
+/// The memory of more edits than this is not kept for the next request.
+const MAX_KEPT_FINDINGS: u64 = 16 * 1024;
 
 impl Processor for Redact {
     fn process(&self, request: Request) -> Result<Option<Request>, ProcessError> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.anchors.clear();
-            let redacted = self.redact(request, scratch);
-            if scratch.anchors.len() > MAX_KEPT_ANCHORS {
-                scratch.anchors = Vec::new();
-                scratch.splice = Splice::new();
-            }
-            redacted.map(Some)
-        })
+        SCRATCH.with_borrow_mut(|scratch| self.redact(request, scratch).map(Some))
     }
 }
 
 impl Redact {
-    fn redact(
-        &self,
-        request: Request,
-        Scratch { anchors, splice }: &mut Scratch,
-    ) -> Result<Request, ProcessError> {
-        let buf = request.bytes();
-        if u32::try_from(buf.len()).is_err() {
+    fn redact(&self, request: Request, scratch: &mut Scratch) -> Result<Request, ProcessError> {
+        let Scratch { anchors, splice } = scratch;
+        if u32::try_from(request.bytes().len()).is_err() {
             return Err(refused("the request is larger than 4 GiB"));
         }
-        self.counters.bytes.increment(buf.len() as u64);
-        self.search(buf, request.may_hold_binary_ids(), anchors);
-        if anchors.is_empty() {
-            return Ok(request);
-        }
+        self.counters.bytes.increment(request.bytes().len() as u64);
+        anchors.clear();
         splice.clear();
-        let found = Visit::new(self, buf, anchors, splice)
+        let found = Visit::new(self, &request, anchors, splice)
             .request(request.signal())
             .map_err(|_| refused("the request cannot be walked to its end"))?;
         self.counters.count(&found);
-        match self.mode {
+        let redacted = match self.mode {
             Mode::Enforce if found.any() && splice.is_empty() => {
-                Err(refused("what was found led to no edit"))
+                return Err(refused("what was found led to no edit"));
             }
             Mode::Enforce => {
                 let items = request.items();
-                Ok(request.spliced(splice, items))
+                request.spliced(splice, items)
             }
-            Mode::Shadow | Mode::Off => Ok(request),
+            Mode::Shadow | Mode::Off => request,
+        };
+        if found.total() > MAX_KEPT_FINDINGS {
+            *splice = Splice::new();
         }
+        Ok(redacted)
     }
-}
 
-impl Redact {
-    /// All places where an id may stand, sorted. Block by block, so that one search finds in the cache what another fetched.
-    fn search(&self, buf: &[u8], binary: bool, anchors: &mut Vec<u32>) {
-        for from in (0..buf.len()).step_by(redact::BLOCK) {
-            let block = from..buf.len().min(from + redact::BLOCK);
-            let first = anchors.len();
-            self.redactor.anchors_within(buf, block.clone(), anchors);
-            if !binary {
-                continue;
-            }
-            let texts = anchors.len();
-            self.binary.anchors_within(buf, block, anchors);
-            if anchors.len() > texts {
-                anchors[first..].sort_unstable();
-            }
+    /// Adds the places within a block of `buf` where an id may stand, sorted.
+    fn search(&self, buf: &[u8], block: Range<usize>, binary: bool, anchors: &mut Vec<u32>) {
+        let first = anchors.len();
+        self.redactor.anchors_within(buf, block.clone(), anchors);
+        if !binary {
+            return;
+        }
+        let texts = anchors.len();
+        self.binary.anchors_within(buf, block, anchors);
+        if anchors.len() > texts {
+            anchors[first..].sort_unstable();
         }
     }
 }

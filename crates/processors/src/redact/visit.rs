@@ -3,6 +3,9 @@
 //! A message is entered only if an anchor lies between its first and its last byte; in it, whole fields are stepped over by
 //! their lengths until the next anchor. So the cost is that of the hits, not of the request.
 //!
+//! The search goes on, a block at a time, only when the walk has come to the last anchor known: the walk then finds in the
+//! nearest cache what the search has just fetched.
+//!
 //! | field | what happens |
 //! |---|---|
 //! | message | entered, by its own table |
@@ -11,15 +14,16 @@
 //! | number, packed numbers | stepped over |
 //! | not in the table, length-delimited | deleted if an id can be confirmed anywhere in it; nobody knows what it is |
 //!
-//! Invariant: the walk ends at the last byte of every message it entered, or fails.
+//! Invariants: the walk ends at the last byte of every message it entered, or fails; no detector is shown a text that has not
+//! been searched to its end.
 
 use std::ops::Range;
 
-use ::redact::{Counts, Redactor, Replacement};
+use ::redact::{BLOCK, Counts, Redactor, Replacement};
 use model::descriptor::{Kind, MessageDescriptor};
 use model::otlp::{self, request_descriptor};
 use model::wire::{Field, Fields, Wire, WireError, read_field};
-use model::{Signal, Splice};
+use model::{Request, Signal, Splice};
 
 use super::Redact;
 
@@ -35,7 +39,12 @@ pub(super) struct Found {
 impl Found {
     /// Whether something must have been edited.
     pub(super) fn any(&self) -> bool {
-        self.unknown_fields > 0 || self.counts.findings() > 0
+        self.total() > 0
+    }
+
+    /// How many things must have been edited.
+    pub(super) fn total(&self) -> u64 {
+        self.unknown_fields + self.counts.findings()
     }
 }
 
@@ -45,15 +54,52 @@ pub(super) struct Visit<'a> {
     /// The redactor of the place at hand.
     redactor: &'a Redactor,
     buf: &'a [u8],
-    /// Those not yet behind.
-    anchors: &'a [u32],
+    /// Whether binary ids are searched for too.
+    binary: bool,
+    anchors: &'a mut Anchors,
     splice: &'a mut Splice,
     found: Found,
 }
 
+/// The places where an id may stand, as far as the search has come.
+#[derive(Debug, Default)]
+pub(super) struct Anchors {
+    /// Sorted. Those of blocks that the walk has left are forgotten.
+    known: Vec<u32>,
+    /// Those of `known` that lie behind the walk.
+    behind: usize,
+    /// Where the search goes on.
+    searched: usize,
+}
+
+/// A list of anchors that grew longer than this is not kept for the next request.
+const MAX_KEPT_ANCHORS: usize = 64 * 1024;
+
+impl Anchors {
+    /// Forgets them, keeping the memory of a usual request.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+        (self.behind, self.searched) = (0, 0);
+        if self.known.capacity() > MAX_KEPT_ANCHORS {
+            self.known = Vec::new();
+        }
+    }
+
+    /// Those not behind the walk.
+    fn ahead(&self) -> &[u32] {
+        self.known.get(self.behind..).unwrap_or_default()
+    }
+}
+
 impl<'a> Visit<'a> {
-    pub(super) fn new(redact: &'a Redact, buf: &'a [u8], anchors: &'a [u32], splice: &'a mut Splice) -> Self {
-        Self { redact, redactor: &redact.redactor, buf, anchors, splice, found: Found::default() }
+    pub(super) fn new(
+        redact: &'a Redact,
+        request: &'a Request,
+        anchors: &'a mut Anchors,
+        splice: &'a mut Splice,
+    ) -> Self {
+        let (buf, binary) = (request.bytes(), request.may_hold_binary_ids());
+        Self { redact, redactor: &redact.redactor, buf, binary, anchors, splice, found: Found::default() }
     }
 
     /// Records the edits of the whole request.
@@ -72,9 +118,9 @@ impl<'a> Visit<'a> {
             while let Some(next) = end_of_short_field(self.buf, at).filter(|next| *next <= anchor) {
                 at = next;
             }
-            let mut field = read_field(self.buf, at, range.end)?;
+            let mut field = field_at(self.buf, at, range.end)?;
             while field.end <= anchor {
-                field = read_field(self.buf, field.end, range.end)?;
+                field = field_at(self.buf, field.end, range.end)?;
             }
             at = field.end;
             // The anchor may be a chance pattern of tag and length.
@@ -90,13 +136,28 @@ impl<'a> Visit<'a> {
     /// The first anchor at or after `at`; those before are left behind.
     #[inline]
     fn next_anchor(&mut self, at: usize) -> Option<usize> {
-        while let Some((first, rest)) = self.anchors.split_first() {
-            if *first as usize >= at {
-                return Some(*first as usize);
+        loop {
+            while let Some(anchor) = self.anchors.known.get(self.anchors.behind) {
+                if *anchor as usize >= at {
+                    return Some(*anchor as usize);
+                }
+                self.anchors.behind += 1;
             }
-            self.anchors = rest;
+            if self.anchors.searched >= self.buf.len() {
+                return None;
+            }
+            self.anchors.known.clear();
+            self.anchors.behind = 0;
+            self.search();
         }
-        None
+    }
+
+    /// Searches the next block.
+    fn search(&mut self) {
+        let Anchors { known, searched, .. } = &mut *self.anchors;
+        let block = *searched..self.buf.len().min(*searched + BLOCK);
+        *searched = block.end;
+        self.redact.search(self.buf, block, self.binary, known);
     }
 
     fn field(&mut self, descriptor: &'static MessageDescriptor, field: &Field) -> Result<(), WireError> {
@@ -135,6 +196,9 @@ impl<'a> Visit<'a> {
         let Some(text) = self.buf.get(field.body_range()) else {
             return;
         };
+        while self.anchors.searched < field.end {
+            self.search();
+        }
         let splice = &mut *self.splice;
         splice.open(field);
         let mut edit = |found: Replacement<'_>| {
@@ -145,7 +209,7 @@ impl<'a> Visit<'a> {
             self.redactor.redact_binary(text, counts, &mut edit);
         } else {
             // A request of 4 GiB was refused before: offsets fit.
-            self.redactor.redact_text_at(text, field.body as u32, self.anchors, counts, &mut edit);
+            self.redactor.redact_text_at(text, field.body as u32, self.anchors.ahead(), counts, &mut edit);
         }
         splice.close();
     }
@@ -158,16 +222,42 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Where a length-delimited field with a tag of one byte and a length of one or two ends, which is what nearly all fields that
-/// are worth stepping over are. For anything else [`read_field`] must be asked.
-#[inline]
-fn end_of_short_field(buf: &[u8], at: usize) -> Option<usize> {
+/// As [`read_field`], with a short way for what nearly all fields are that are worth entering.
+#[inline(always)]
+fn field_at(buf: &[u8], at: usize, end: usize) -> Result<Field, WireError> {
+    match short_field(buf, at) {
+        Some(field) if field.end <= end => Ok(field),
+        _ => read_field(buf, at, end),
+    }
+}
+
+/// The length-delimited field at `at`, if its tag has one byte and its length one or two. It may reach past its message.
+#[inline(always)]
+fn short_field(buf: &[u8], at: usize) -> Option<Field> {
     let [tag, low, high] = *buf.get(at..)?.first_chunk::<3>()?;
-    match (tag, low, high) {
-        (0x80.., ..) => None,
-        _ if tag & 7 != 2 || tag < 8 => None,
-        (_, ..0x80, _) => Some(at + 2 + usize::from(low)),
-        (_, _, ..0x80) => Some(at + 3 + (usize::from(low & 0x7f) | usize::from(high) << 7)),
+    if tag & 7 != 2 || !(8..0x80).contains(&tag) {
+        return None;
+    }
+    let (body, length) = match (low, high) {
+        (..0x80, _) => (at + 2, usize::from(low)),
+        (_, ..0x80) => (at + 3, usize::from(low & 0x7f) | usize::from(high) << 7),
+        _ => return None,
+    };
+    let number = u32::from(tag >> 3);
+    Some(Field { number, wire: Wire::Len, start: at, prefix: at + 1, body, end: body + length, bits: 0 })
+}
+
+/// Where a field ends whose tag has one byte, and its length or number at most two; one byte where it is a number. For
+/// anything else [`read_field`] must be asked.
+#[inline(always)]
+fn end_of_short_field(buf: &[u8], at: usize) -> Option<usize> {
+    let [tag, low, _] = *buf.get(at..)?.first_chunk::<3>()?;
+    match tag & 7 {
+        _ if !(8..0x80).contains(&tag) => None,
+        2 => short_field(buf, at).map(|field| field.end),
+        0 if low < 0x80 => Some(at + 2),
+        1 => Some(at + 9),
+        5 => Some(at + 5),
         _ => None,
     }
 }
@@ -185,6 +275,8 @@ mod tests {
             if let Some(end) = end_of_short_field(&buf, 0) {
                 prop_assert_eq!(read_field(&buf, 0, buf.len()).map(|field| field.end), Ok(end));
             }
+            prop_assert_eq!(field_at(&buf, 0, buf.len()), read_field(&buf, 0, buf.len()));
+            prop_assert_eq!(field_at(&buf, 0, 100), read_field(&buf, 0, 100));
         }
     }
 }

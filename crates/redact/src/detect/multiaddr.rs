@@ -29,17 +29,44 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Canonical, Class, Family, Finding, Needle, Site, Verdict, peer_id};
+use super::{Canonical, Class, Family, Finding, Site, Verdict, peer_id};
 use crate::text;
 
 pub(super) const FAMILY: Family = Family {
-    anchors: &[b"/ip4", b"/ip6", b"/dns", b"/p2p", b"/onion", b"/garlic", b"/unix", b"/sni", b"\\u002"],
-    needles: &[Needle { bytes: b"%2", plausible: is_escaped_name }],
+    anchors: &[
+        b"/ip4",
+        b"/ip6",
+        b"/dns",
+        b"/p2p",
+        b"/onion",
+        b"/garlic",
+        b"/unix",
+        b"/sni",
+        b"\\u002",
+        // Escaped for URLs once, in either case, and more often.
+        b"%2Fip4",
+        b"%2Fip6",
+        b"%2Fdns",
+        b"%2Fp2p",
+        b"%2Fonion",
+        b"%2Fgarlic",
+        b"%2Funix",
+        b"%2Fsni",
+        b"%2fip4",
+        b"%2fip6",
+        b"%2fdns",
+        b"%2fp2p",
+        b"%2fonion",
+        b"%2fgarlic",
+        b"%2funix",
+        b"%2fsni",
+        b"%252F",
+        b"%252f",
+        b"%2525",
+    ],
+    needles: &[],
     confirm,
 };
-
-/// Starts of the names above, as the anchors have them.
-const STEMS: [&[u8]; 8] = [b"ip4", b"ip6", b"dns", b"p2p", b"onion", b"garlic", b"unix", b"sni"];
 
 /// Names of protocols that may follow a host name.
 const FOLLOWERS: [&[u8]; 15] = [
@@ -82,10 +109,6 @@ fn confirm<'t>(site: &Site<'t>) -> Verdict<'t> {
         _ => return Verdict::Pass,
     };
     found.map_or_else(Verdict::Rejected, Verdict::Found)
-}
-
-fn is_escaped_name(rest: &[u8]) -> bool {
-    text::separator_at(rest, 0).is_some_and(|name| STEMS.iter().any(|stem| rest[name..].starts_with(stem)))
 }
 
 /// A finding, or the class of a value that stays.
@@ -285,4 +308,39 @@ fn parse<T: std::str::FromStr>(chars: &[u8]) -> Option<T> {
 
 fn trailing_dots(chars: &[u8]) -> usize {
     chars.iter().rev().take_while(|&&b| b == b'.').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_an_anchor_behind_every_spelling_of_a_slash() {
+        let names = [
+            "ip4", "ip6", "dns", "dns4", "dns6", "dnsaddr", "sni", "onion", "onion3", "garlic32", "garlic64",
+        ];
+        let slashes = [
+            "/",
+            "\\/",
+            "\\\\/",
+            "\\u002f",
+            "\\u002F",
+            "\\\\u002f",
+            "%2F",
+            "%2f",
+            "%252F",
+            "%252f",
+            "%25252F",
+            "%2525252f",
+            "%252525252F",
+        ];
+        for (name, slash) in names.iter().chain(&["unix", "p2p"]).flat_map(|n| slashes.map(|s| (n, s))) {
+            let text = format!("{slash}{name}");
+            let anchored = (0..text.len()).any(|at| {
+                text::separator_at(text.as_bytes(), at) == Some(slash.len())
+                    && FAMILY.anchors.iter().any(|anchor| text.as_bytes()[at..].starts_with(anchor))
+            });
+            assert!(anchored, "{text}");
+        }
+    }
 }

@@ -10,9 +10,11 @@ use super::{Family, Site, Verdict, peer_id};
 use crate::base::Base;
 use crate::text;
 
-pub(super) const FAMILY: Family = Family { anchors: &[LABEL], needles: &[], confirm };
+pub(super) const FAMILY: Family = Family { anchors: &[ANCHOR], needles: &[], confirm };
 
 const LABEL: &[u8] = b"peer.ID";
+/// The end of the label: its start is a word that peer-to-peer telemetry is full of.
+const ANCHOR: &[u8] = b"r.ID";
 /// Characters after the star, and of the whole older form.
 const TAIL: usize = 6;
 const SPACES: [&[u8]; 5] = [b" ", b"+", b"%20", b"\\u0020", b"\xc2\xa0"];
@@ -21,10 +23,11 @@ const CLOSERS: [&[u8]; 6] = [b">", b"\\u003e", b"\\u003E", b"%3E", b"%3e", b"&gt
 
 fn confirm<'t>(site: &Site<'t>) -> Verdict<'t> {
     let text = site.text;
-    if !text[site.at..].starts_with(LABEL) {
+    let label_end = site.at + ANCHOR.len();
+    if !text.get(..label_end).is_some_and(|head| head.ends_with(LABEL)) {
         return Verdict::Pass;
     }
-    let Some(start) = after_any(text, site.at + LABEL.len(), &SPACES) else {
+    let Some(start) = after_any(text, label_end, &SPACES) else {
         return Verdict::Pass;
     };
     let head = text::run_of(text, start, 64, Base::B58);
