@@ -200,7 +200,7 @@ fn run(limits: JsonLinesLimits, stream: &[u8], chunk_bytes: usize) -> Vec<Reques
 
 /// `data` as one message: it is one record, or none if it is empty, and what is no header is in the record.
 pub fn syslog_message(data: &[u8]) {
-    let mut decoder = SyslogDecoder::new(Zone::utc());
+    let mut decoder = SyslogDecoder::new(usize::MAX - 2, Zone::utc());
     let mut batch = LogsBuilder::new(crate::syslog::SCOPE, BatchLimits::default());
     decoder.datagram(data, NOW, &mut batch);
     let empty = data.iter().all(|byte| matches!(byte, b'\n' | b'\r' | 0));

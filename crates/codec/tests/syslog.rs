@@ -23,7 +23,7 @@ fn finish(batch: &mut LogsBuilder) -> Vec<LogRecord> {
 }
 
 fn one(message: &[u8]) -> (LogRecord, Counters) {
-    let mut decoder = SyslogDecoder::new(Zone::utc());
+    let mut decoder = SyslogDecoder::new(1000, Zone::utc());
     let mut batch = LogsBuilder::new(SCOPE, BatchLimits::default());
     decoder.datagram(message, NOW, &mut batch);
     let records = finish(&mut batch);
@@ -155,7 +155,7 @@ fn a_stream_is_framed_limited_and_counted() {
 
 #[test]
 fn empty_messages_have_no_record() {
-    let mut decoder = SyslogDecoder::new(Zone::utc());
+    let mut decoder = SyslogDecoder::new(1000, Zone::utc());
     let mut batch = LogsBuilder::new(SCOPE, BatchLimits::default());
     for empty in [&b""[..], b"\n", b"\r\n", b"\0"] {
         decoder.datagram(empty, NOW, &mut batch);
@@ -202,4 +202,12 @@ proptest! {
         codec::fuzzing::syslog_message(text.as_bytes());
         codec::fuzzing::syslog_stream(text.as_bytes());
     }
+}
+
+#[test]
+fn a_datagram_over_the_limit_is_cut() {
+    let (record, counters) = one(format!("<13>Mar  1 12:00:00 h a: {}", "word ".repeat(300)).as_bytes());
+    assert_eq!(counters.cut, 1);
+    assert_eq!(attributes(&record)["tags"], json!(["_line_cut"]));
+    assert!((900..1000).contains(&body(&record).as_str().unwrap().len()));
 }

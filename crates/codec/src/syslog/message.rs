@@ -6,6 +6,7 @@ use model::Writer;
 
 use super::header::{Fault, Parts, Time};
 use super::{Counters, Frame, Zone};
+use crate::lines::limited;
 use crate::logs::{LogsBuilder, any_value, attribute, log_record, string_attribute};
 use crate::severity;
 
@@ -44,14 +45,15 @@ const FACILITIES: [&str; 24] = [
 /// Turns messages into log records.
 #[derive(Clone, Debug)]
 pub struct SyslogDecoder {
+    max_message_bytes: usize,
     zone: Zone,
     counters: Counters,
 }
 
 impl SyslogDecoder {
-    /// `zone` is that of RFC 3164 times, which name none.
-    pub fn new(zone: Zone) -> Self {
-        Self { zone, counters: Counters::default() }
+    /// `zone` is that of RFC 3164 times, which name none. Datagrams of more than `max_message_bytes` bytes are cut.
+    pub fn new(max_message_bytes: usize, zone: Zone) -> Self {
+        Self { max_message_bytes, zone, counters: Counters::default() }
     }
 
     /// What was decoded so far.
@@ -61,7 +63,7 @@ impl SyslogDecoder {
 
     /// Adds the record of a datagram to `batch`.
     pub fn datagram(&mut self, bytes: &[u8], now_unix_nano: u64, batch: &mut LogsBuilder) {
-        self.frame(Frame { bytes, cut: false }, now_unix_nano, batch);
+        self.frame(limited(bytes, self.max_message_bytes).into(), now_unix_nano, batch);
     }
 
     /// Adds the record of a message to `batch`; an empty one has none. Line breaks and NULs at its end are its sender's way of

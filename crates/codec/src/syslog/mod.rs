@@ -88,7 +88,10 @@ pub struct SyslogStream {
 impl SyslogStream {
     /// A connection on which nothing came in yet. Messages may have `max_message_bytes` bytes.
     pub fn new(framing: Framing, max_message_bytes: usize, zone: Zone) -> Self {
-        Self { frames: FrameReader::new(framing, max_message_bytes), decoder: SyslogDecoder::new(zone) }
+        Self {
+            frames: FrameReader::new(framing, max_message_bytes),
+            decoder: SyslogDecoder::new(max_message_bytes, zone),
+        }
     }
 
     /// Adds the messages of `chunk` to `batch`, until the batch is full or the chunk is used up: returns how many of its bytes
