@@ -1,21 +1,25 @@
-//! One connection: read, frame and decode, hand over, and wait where the pipelines say so.
+//! One connection of a protocol without answers: read, decode, hand over, and wait where the pipelines say so. What the bytes
+//! mean is a [`Decode`]'s matter.
 //!
-//! Invariant: an unfinished line and a batch that waits are held with a permit of the memory budget, or the connection is
-//! not read. What one read and the events of it take, before they are counted, is bounded by [`READ_BYTES`] and the limits.
+//! TCP has no answers, so a connection is read only as fast as its records are taken: while queues or the memory budget are full
+//! it is left unread, and the sender's kernel makes the sender wait.
+//!
+//! Invariant: an unfinished message and a batch that waits are held with a permit of the memory budget, or the connection is
+//! not read. What one read and the records of it take, before they are counted, is bounded by [`READ_BYTES`] and the limits.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use codec::json_lines::{Counters, JsonLines, JsonLinesLimits, SCOPE};
 use codec::logs::{BatchLimits, LogsBuilder};
 use engine::{ComponentMetrics, Inlet, Permit, ReceiverContext, Refusal};
-use metrics::Counter;
 use model::Request;
 use net::Stream;
 use net::server::Shutdown;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// What is read at once: the events of one read make one batch, so a flood makes large ones.
+/// How long a server waits for its sessions at shutdown; longer than their own patience, [`LAST_TRIES`].
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is read at once: the records of one read make one batch, so a flood makes large ones.
 const READ_BYTES: usize = 64 << 10;
 /// The first pause when the pipelines are full; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -26,84 +30,95 @@ const LAST_TRIES: Duration = Duration::from_secs(8);
 const LAST_READS: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(50);
 
+/// The state of a protocol on one connection.
+pub(crate) trait Decode: Send + 'static {
+    /// Adds the records of `chunk` to `batch` until it is full; returns how many bytes were taken.
+    fn push(&mut self, chunk: &[u8], now_unix_nano: u64, batch: &mut LogsBuilder) -> usize;
+    /// Adds what the connection sent last, if it ended within a message.
+    fn finish(&mut self, now_unix_nano: u64, batch: &mut LogsBuilder);
+    /// Bytes of a message whose end has not come yet.
+    fn held_bytes(&self) -> usize;
+    /// Whether a message has begun whose end has not come yet.
+    fn is_inside(&self) -> bool;
+    /// Messages that ended.
+    fn ended(&self) -> u64;
+    /// Counts what was wrong since the last call.
+    fn count_problems(&mut self);
+}
+
 /// What all connections of a receiver share.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     inlet: Inlet,
     metrics: ComponentMetrics,
-    limits: JsonLinesLimits,
-    line_timeout: Duration,
-    parse_failures: Counter,
-    timestamp_failures: Counter,
-    cut_lines: Counter,
-    invalid_utf8: Counter,
+    scope: &'static str,
+    /// How long a message may stay unfinished.
+    message_timeout: Duration,
+    /// How long a connection may be silent between two messages; for ever if `None`.
+    idle_timeout: Option<Duration>,
 }
 
 impl Settings {
-    pub(super) fn new(context: &ReceiverContext, limits: JsonLinesLimits, line_timeout: Duration) -> Self {
-        let failure = |kind| context.metrics.counter("floodway_line_problems_total", &[("problem", kind)]);
-        Self {
-            inlet: context.inlet.clone(),
-            metrics: context.metrics.clone(),
-            limits,
-            line_timeout,
-            parse_failures: failure("json"),
-            timestamp_failures: failure("timestamp"),
-            cut_lines: failure("cut"),
-            invalid_utf8: failure("invalid_utf8"),
-        }
+    pub(crate) fn new(context: &ReceiverContext, scope: &'static str, message_timeout: Duration) -> Self {
+        let (inlet, metrics) = (context.inlet.clone(), context.metrics.clone());
+        Self { inlet, metrics, scope, message_timeout, idle_timeout: None }
+    }
+
+    pub(crate) fn idle_timeout(self, idle_timeout: Option<Duration>) -> Self {
+        Self { idle_timeout, ..self }
     }
 }
 
-/// The state of one connection.
-pub(super) struct Session {
+/// One connection.
+pub(crate) struct Session<D> {
     settings: Settings,
     shutdown: Shutdown,
-    lines: JsonLines,
+    decoder: D,
     batch: LogsBuilder,
-    counted: Counters,
-    /// Room for the unfinished line, or for a batch that waits.
+    /// Room for the unfinished message, or for a batch that waits.
     held: Permit,
-    /// When the unfinished line must have ended.
-    line_deadline: Option<Instant>,
+    /// When the unfinished message must have ended, or the next begun.
+    deadline: Option<Instant>,
+    /// Whether `deadline` is that of a message.
+    inside: bool,
     /// Since when we know that we are to stop.
     stopping: Option<Instant>,
 }
 
-/// The connection is to be closed: there is nobody left to take its events.
+/// The connection is to be closed: there is nobody left to take its records.
 struct Stopped;
 
-impl Session {
-    pub(super) fn new(settings: Settings, shutdown: Shutdown) -> Self {
+impl<D: Decode> Session<D> {
+    pub(crate) fn new(settings: Settings, decoder: D, shutdown: Shutdown) -> Self {
         Self {
             shutdown,
-            lines: JsonLines::new(settings.limits),
-            batch: LogsBuilder::new(SCOPE, BatchLimits::default()),
-            counted: Counters::default(),
+            decoder,
+            batch: LogsBuilder::new(settings.scope, BatchLimits::default()),
             held: settings.inlet.permit(),
-            line_deadline: None,
+            deadline: settings.idle_timeout.map(|timeout| Instant::now() + timeout),
+            inside: false,
             stopping: None,
             settings,
         }
     }
 
-    pub(super) async fn run(mut self, mut stream: Stream) {
+    pub(crate) async fn run(mut self, mut stream: Stream) {
         let mut buffer = vec![0; READ_BYTES];
         while let Some(n) = self.read(&mut stream, &mut buffer).await {
             if self.take(&buffer[..n]).await.is_err() {
                 return;
             }
         }
-        self.lines.finish(unix_nanos(), &mut self.batch);
+        self.decoder.finish(unix_nanos(), &mut self.batch);
         // What is refused for good is counted; there is nobody left to tell.
         let _ = self.hand_over().await;
     }
 
-    /// Bytes read, or `None` when the sender is done, is gone, has stalled within a line, or we were told to stop and what it
-    /// had sent until then is read.
+    /// Bytes read, or `None` when the sender is done, is gone, has stalled, or we were told to stop and what it had sent until
+    /// then is read.
     async fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> Option<usize> {
         if self.stopping.is_none() {
-            let deadline = self.line_deadline;
+            let deadline = self.deadline;
             let read = async {
                 match deadline {
                     Some(deadline) => timeout_at(deadline, stream.read(buffer)).await.ok(),
@@ -124,31 +139,37 @@ impl Session {
         read.ok()?.ok().filter(|n| *n > 0)
     }
 
-    /// Decodes a chunk and hands over its events.
+    /// Decodes a chunk and hands over its records.
     async fn take(&mut self, chunk: &[u8]) -> Result<(), Stopped> {
+        let ended = self.decoder.ended();
         let mut rest = chunk;
         while !rest.is_empty() {
-            let taken = self.lines.push(rest, unix_nanos(), &mut self.batch);
+            let taken = self.decoder.push(rest, unix_nanos(), &mut self.batch);
             rest = rest.get(taken..).unwrap_or_default();
             self.hand_over().await?;
         }
-        if self.lines.held_bytes() == 0 {
-            self.line_deadline = None;
-        } else if self.line_deadline.is_none() || chunk.contains(&b'\n') {
-            self.line_deadline = Some(Instant::now() + self.settings.line_timeout);
-        }
-        self.hold_line().await;
+        self.set_deadline(self.decoder.ended() != ended);
+        self.hold_unfinished().await;
         Ok(())
     }
 
-    /// Takes room for the unfinished line, and waits for it where the budget is full. The line's own time ends that: without it
-    /// connections that all hold a part of a line would wait for each other.
-    async fn hold_line(&mut self) {
-        let wanted = self.lines.held_bytes();
+    fn set_deadline(&mut self, another: bool) {
+        let was_inside = std::mem::replace(&mut self.inside, self.decoder.is_inside());
+        if !self.inside {
+            self.deadline = self.settings.idle_timeout.map(|timeout| Instant::now() + timeout);
+        } else if !was_inside || another {
+            self.deadline = Some(Instant::now() + self.settings.message_timeout);
+        }
+    }
+
+    /// Takes room for the unfinished message, and waits for it where the budget is full. The message's own time ends that:
+    /// without it connections that all hold a part of a message would wait for each other.
+    async fn hold_unfinished(&mut self) {
+        let wanted = self.decoder.held_bytes();
         self.held.shrink(self.held.bytes().saturating_sub(wanted));
         let mut pause = FIRST_PAUSE;
         while self.held.grow(wanted - self.held.bytes()).is_err() {
-            let late = self.line_deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if late || !self.pause(&mut pause).await {
                 return;
             }
@@ -157,7 +178,7 @@ impl Session {
 
     /// Hands the batch to the pipelines, waiting as long as they say so.
     async fn hand_over(&mut self) -> Result<(), Stopped> {
-        self.count();
+        self.decoder.count_problems();
         let Some(request) = self.batch.finish() else {
             return Ok(());
         };
@@ -171,7 +192,7 @@ impl Session {
                 Err(refusal) if refusal.retryable => {}
                 Err(refusal) => {
                     let (reason, message) = (refusal.reason, refusal.message);
-                    tracing::warn!(reason, "events refused for good: {message}");
+                    tracing::warn!(reason, "records refused for good: {message}");
                     return Ok(());
                 }
             }
@@ -206,19 +227,10 @@ impl Session {
         *pause = (*pause * 2).min(MAX_PAUSE);
         self.stopping.is_none_or(|since| since.elapsed() < LAST_TRIES)
     }
-
-    fn count(&mut self) {
-        let (now, before) = (self.lines.counters(), self.counted);
-        let settings = &self.settings;
-        settings.parse_failures.increment(now.parse_failures - before.parse_failures);
-        settings.timestamp_failures.increment(now.timestamp_failures - before.timestamp_failures);
-        settings.cut_lines.increment(now.cut_lines - before.cut_lines);
-        settings.invalid_utf8.increment(now.invalid_utf8 - before.invalid_utf8);
-        self.counted = now;
-    }
 }
 
-fn unix_nanos() -> u64 {
+/// The time by the system's clock.
+pub(crate) fn unix_nanos() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
