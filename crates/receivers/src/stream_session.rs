@@ -15,13 +15,13 @@ use model::Request;
 use net::Stream;
 use net::server::Shutdown;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long a server waits for its sessions at shutdown; longer than their own patience, [`LAST_TRIES`].
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read at once: the records of one read make one batch, so a flood makes large ones.
 const READ_BYTES: usize = 64 << 10;
-/// The first pause when the pipelines are full; it doubles up to [`MAX_PAUSE`].
+/// The first pause when the budget is full; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How long, at shutdown, a batch in hand is offered again; less than the time after which the connection is cut.
@@ -29,6 +29,8 @@ const LAST_TRIES: Duration = Duration::from_secs(8);
 /// At shutdown, how long what is on its way is still read, and the silence that ends this sooner.
 const LAST_READS: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(50);
+/// The reason of refusals while the program ends, as the engine gives it.
+const STOPPING: &str = "shutting_down";
 
 /// The state of a protocol on one connection.
 pub(crate) trait Decode: Send + 'static {
@@ -182,38 +184,56 @@ impl<D: Decode> Session<D> {
         let Some(request) = self.batch.finish() else {
             return Ok(());
         };
-        let mut pause = FIRST_PAUSE;
-        loop {
-            // Given back first: connections that hold some room and want more would wait for each other.
-            self.held.shrink(self.held.bytes());
-            match self.send(request.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(refusal) if refusal.reason == "shutting_down" => return Err(Stopped),
-                Err(refusal) if refusal.retryable => {}
-                Err(refusal) => {
-                    let (reason, message) = (refusal.reason, refusal.message);
-                    tracing::warn!(reason, "records refused for good: {message}");
-                    return Ok(());
-                }
+        // Given back first: connections that hold some room and want more would wait for each other.
+        self.held.shrink(self.held.bytes());
+        let items = request.items() as u64;
+        let taken = match self.room_for(&request).await {
+            Ok(permit) => self.push(request, permit).await,
+            Err(refusal) => {
+                self.settings.metrics.refused(refusal.reason, items);
+                Err(refusal)
             }
-            // Without room the batch is kept all the same: it is read already.
-            let _ = self.held.grow(request.bytes().len());
-            if !self.pause(&mut pause).await {
-                let items = request.items() as u64;
-                self.settings.metrics.refused("shutting_down", items);
-                return Err(Stopped);
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            Err(refusal) if refusal.reason == STOPPING => Err(Stopped),
+            Err(Refusal { reason, message, .. }) => {
+                tracing::warn!(reason, "records refused for good: {message}");
+                Ok(())
             }
         }
     }
 
-    async fn send(&self, request: Request) -> Result<(), Refusal> {
+    /// Room in the memory budget, for which there is no queue to wait in. The batch is kept meanwhile: it is read already.
+    async fn room_for(&mut self, request: &Request) -> Result<Permit, Refusal> {
         let mut permit = self.settings.inlet.permit();
-        if let Err(full) = permit.grow(request.bytes().len()) {
-            let refusal = Refusal::from(full);
-            self.settings.metrics.refused(refusal.reason, request.items() as u64);
-            return Err(refusal);
+        let mut pause = FIRST_PAUSE;
+        while let Err(full) = permit.grow(request.bytes().len()) {
+            if !full.retryable() {
+                return Err(full.into());
+            }
+            if !self.pause(&mut pause).await {
+                return Err(stopping());
+            }
         }
-        self.settings.inlet.send(request, permit).await
+        Ok(permit)
+    }
+
+    /// Waits until the queues have room and, as `ack` says, the destinations have answered; at shutdown for a while only.
+    async fn push(&mut self, request: Request, permit: Permit) -> Result<(), Refusal> {
+        let (items, inlet) = (request.items() as u64, self.settings.inlet.clone());
+        let mut push = std::pin::pin!(inlet.push(request, permit));
+        loop {
+            let end = self.stopping.map(|since| since + LAST_TRIES);
+            tokio::select! {
+                outcome = &mut push => return outcome,
+                () = self.shutdown.requested(), if end.is_none() => self.stopping = Some(Instant::now()),
+                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => {
+                    self.settings.metrics.refused(STOPPING, items);
+                    return Err(stopping());
+                }
+            }
+        }
     }
 
     /// Waits before another try; false when it is too late for one.
@@ -226,6 +246,15 @@ impl<D: Decode> Session<D> {
         }
         *pause = (*pause * 2).min(MAX_PAUSE);
         self.stopping.is_none_or(|since| since.elapsed() < LAST_TRIES)
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal {
+        retryable: true,
+        retry_after: None,
+        reason: STOPPING,
+        message: "Floodway is stopping".to_owned(),
     }
 }
 

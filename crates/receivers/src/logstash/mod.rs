@@ -1,8 +1,7 @@
 //! Logstash's JSON over TCP: one object a line, as winston-logstash, `nc` and Logstash's own `json_lines` codec send.
 //!
 //! TCP has no answers. A connection is read only as fast as its events are taken: while queues or the memory budget are
-//! full it is left unread, so that the sender's kernel makes the sender wait. The engine counts each vain try of a batch as
-//! refused (`queue_full`); nothing is lost by it.
+//! full it is left unread, so that the sender's kernel makes the sender wait; nothing is lost by it.
 //!
 //! Deliberately not here: Lumberjack (Beats), which has answers and is a receiver of its own.
 

@@ -17,7 +17,7 @@ use engine::{ComponentMetrics, Inlet, ReceiverContext, Refusal, Shutdown};
 use metrics::Counter;
 use model::Request;
 use net::udp::UdpReceiver;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::messages::Problems;
 use crate::stream_session::unix_nanos;
@@ -25,8 +25,9 @@ use crate::stream_session::unix_nanos;
 const DROPPED: &str = "floodway_udp_dropped_datagrams_total";
 /// How often the kernel is asked what it dropped.
 const KERNEL_INTERVAL: Duration = Duration::from_secs(5);
-/// At shutdown, how long what has arrived is still read.
+/// At shutdown, how long what has arrived is still read, and the silence that ends this sooner.
 const LAST_READS: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(50);
 /// After an error of the socket, which would come again at once.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,7 +72,7 @@ impl Datagrams {
         loop {
             tokio::select! {
                 readable = self.socket.readable() => match readable {
-                    Ok(()) => { self.take().await; }
+                    Ok(()) => self.take().await,
                     Err(_) => break,
                 },
                 _ = ticks.tick() => self.count_kernel_drops(),
@@ -79,12 +80,15 @@ impl Datagrams {
             }
         }
         let end = Instant::now() + LAST_READS;
-        while self.take().await && Instant::now() < end {}
+        // Asked for once more: that something has arrived is known only after a look.
+        while Instant::now() < end && matches!(timeout(QUIET, self.socket.readable()).await, Ok(Ok(()))) {
+            self.take().await;
+        }
         self.count_kernel_drops();
     }
 
-    /// Takes what there is, up to one full request, and hands it over. False when nothing is left.
-    async fn take(&mut self) -> bool {
+    /// Takes what there is, up to one full request, and hands it over.
+    async fn take(&mut self) {
         let now = unix_nanos();
         let mut more = true;
         while more && !self.batch.is_full() {
@@ -114,7 +118,6 @@ impl Datagrams {
                 );
             }
         }
-        more
     }
 
     /// The answer, where `ack` is `delivered`, is not waited for: there is nobody to pass it on to.
