@@ -37,8 +37,8 @@ pub(crate) fn require_toolchains() -> Result<()> {
     Ok(())
 }
 
-/// Wanted whatever the tests are called: most of them are driven by the generator.
-const ALWAYS: &[&str] = &["tempo", "telemetrygen", "otelcol"];
+/// Wanted whatever the tests are called: most of them are driven by the generators.
+const ALWAYS: &[&str] = &["tempo", "telemetrygen", "otelcol", "rsyslog", "logger"];
 
 /// All end-to-end tests; builds their binaries.
 pub(crate) fn find_suites() -> Result<Vec<Suite>> {

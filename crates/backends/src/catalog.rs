@@ -7,8 +7,8 @@ use crate::home::{Home, Place};
 use crate::install::Recipe;
 use crate::net::{PortSpec, Ports};
 use crate::server::Options;
-use crate::servers::{kafka, loki, opensearch, otelcol, prometheus, telemetrygen, tempo};
-use crate::toolchain::{GO, JAVA, JAVAC, MAVEN, Missing, Need};
+use crate::servers::{kafka, logger, loki, opensearch, otelcol, prometheus, rsyslog, telemetrygen, tempo};
+use crate::toolchain::{APT, GO, JAVA, JAVAC, MAVEN, Missing, Need};
 
 /// A server or tool that tests talk to.
 #[derive(Debug)]
@@ -37,8 +37,11 @@ pub const BACKENDS: &[Backend] = &[
     loki::BACKEND,
     kafka::BACKEND,
     opensearch::BACKEND,
+    rsyslog::BACKEND,
+    logger::BACKEND,
 ];
 
+pub(crate) const NEEDS_APT: &[Need] = &[APT];
 pub(crate) const NEEDS_GO: &[Need] = &[GO];
 pub(crate) const NEEDS_JAVA: &[Need] = &[JAVA, MAVEN];
 pub(crate) const NEEDS_JAVA_COMPILER: &[Need] = &[JAVA, JAVAC, MAVEN];

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::catalog::Backend;
+use crate::debian::Debian;
 use crate::error::{Error, Result};
 use crate::home::{Home, Place};
 use crate::steps::{Progress, Steps};
@@ -31,6 +32,8 @@ pub(crate) enum Recipe {
     GoMain(GoMain),
     /// Jars from Maven Central.
     Maven(Maven),
+    /// A program out of the distribution's packages.
+    Debian(Debian),
 }
 
 /// `go install` refuses modules with `replace` lines, so the package is built from a scratch module that takes over the
@@ -88,6 +91,7 @@ pub fn install(home: &Home, backend: &'static Backend, progress: &dyn Fn(Progres
         Recipe::GoModule(recipe) => recipe.build(&steps, &build, &place.bin(backend.name))?,
         Recipe::GoMain(recipe) => recipe.build(&steps, &build, &place.bin(backend.name))?,
         Recipe::Maven(recipe) => recipe.fetch(&steps, &build, &place)?,
+        Recipe::Debian(recipe) => recipe.fetch(&steps, &build, &place, backend.name)?,
     }
     std::fs::remove_dir_all(&build).map_err(Error::io("remove", &build))?;
     std::fs::write(place.stamp(), stamp(backend)).map_err(Error::io("write", &place.stamp()))?;

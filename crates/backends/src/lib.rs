@@ -19,6 +19,7 @@
 
 mod background;
 mod catalog;
+mod debian;
 mod error;
 mod home;
 pub mod http;

@@ -54,6 +54,15 @@ pub(crate) const MAVEN: Need = Need {
     marker: "Maven ",
 };
 
+/// apt, to fetch packages of the distribution; nothing is installed with it.
+pub(crate) const APT: Need = Need {
+    name: "apt",
+    minimum: (1, 0),
+    hint: "a Debian or Ubuntu machine: the packages rsyslog, rsyslog-gnutls and bsdutils are fetched into the cache, without root",
+    probe: &["apt-get", "--version"],
+    marker: "apt ",
+};
+
 /// A toolchain that this machine lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
@@ -120,6 +129,7 @@ mod tests {
         assert_eq!(version_after("openjdk version \"21\" 2023-09-19\n", JAVA.marker), Some((21, 0)));
         assert_eq!(version_after("javac 17.0.15", JAVAC.marker), Some((17, 0)));
         assert_eq!(version_after("\u{1b}[1mApache Maven 3.8.7\u{1b}[m\n", MAVEN.marker), Some((3, 8)));
+        assert_eq!(version_after("apt 2.6.1 (amd64)\n", APT.marker), Some((2, 6)));
         assert_eq!(version_after("good, but no version", GO.marker), None);
     }
 

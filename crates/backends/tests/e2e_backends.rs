@@ -71,3 +71,21 @@ fn otelcol_with_a_bad_configuration_is_reported_with_its_log() {
         Server::start("otelcol", &Options::with_config("receivers: {nosuch: {}}")).unwrap_err().to_string();
     assert!(error.contains("nosuch"), "{error}");
 }
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn rsyslog_logger_a_message_is_passed_on_by_its_rule() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let rule = format!("action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{port}\" protocol=\"tcp\")\n");
+    let server = Server::start("rsyslog", &Options::with_config(rule)).unwrap();
+    let to = server.port("tcp").unwrap().to_string();
+    let args = ["-n", "127.0.0.1", "-P", &to, "-T", "--rfc3164", "-t", "tester", "hello"];
+    run_tool("logger", &args, Duration::from_secs(20)).unwrap();
+    let mut line = String::new();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut line).unwrap();
+    assert!(line.starts_with("<13>") && line.ends_with(" tester: hello\n"), "{line}");
+    assert!(run_tool("logger", &["--no-such-option"], Duration::from_secs(20)).is_err());
+}

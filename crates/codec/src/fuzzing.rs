@@ -9,6 +9,10 @@ use crate::elasticsearch::{self, Bulk, BulkEncoder, BulkOptions, DataStream, Ind
 use crate::json_lines::{JsonLines, JsonLinesLimits};
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::otlp_json::{self, DecodeLimits};
+use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
+
+/// When everything is received.
+const NOW: u64 = 1_700_000_000_000_000_000;
 
 /// `data` as the body of each signal: what decodes is a sound request, and encodes to JSON that decodes to the same bytes.
 pub fn otlp_json(data: &[u8]) {
@@ -169,7 +173,6 @@ pub fn json_lines(data: &[u8]) {
 
 /// All records of a stream, batch by batch.
 fn run(limits: JsonLinesLimits, stream: &[u8], chunk_bytes: usize) -> Vec<Request> {
-    const NOW: u64 = 1_700_000_000_000_000_000;
     let mut session = JsonLines::new(limits);
     let mut batch =
         LogsBuilder::new(crate::json_lines::SCOPE, BatchLimits { max_records: 4, max_bytes: 2000 });
@@ -193,6 +196,60 @@ fn run(limits: JsonLinesLimits, stream: &[u8], chunk_bytes: usize) -> Vec<Reques
     let records: usize = requests.iter().map(Request::items).sum();
     assert_eq!(records as u64, session.counters().events);
     requests
+}
+
+/// `data` as one message: it is one record, or none if it is empty, and what is no header is in the record.
+pub fn syslog_message(data: &[u8]) {
+    let mut decoder = SyslogDecoder::new(usize::MAX - 2, Zone::utc());
+    let mut batch = LogsBuilder::new(crate::syslog::SCOPE, BatchLimits::default());
+    decoder.datagram(data, NOW, &mut batch);
+    let empty = data.iter().all(|byte| matches!(byte, b'\n' | b'\r' | 0));
+    assert_eq!(batch.len(), usize::from(!empty));
+    assert_eq!(decoder.counters().messages, u64::from(!empty));
+    if let Some(request) = batch.finish() {
+        sound(&request);
+        encoded(&request);
+        // The longest word is never part of the syntax alone.
+        let text = String::from_utf8_lossy(data);
+        let words = text.split(|c: char| !c.is_ascii_alphabetic());
+        let longest = words.max_by_key(|word| word.len()).unwrap_or_default();
+        let found = memchr::memmem::find(request.bytes(), longest.as_bytes()).is_some();
+        assert!(found || longest.len() <= 4, "{longest} is lost");
+    }
+}
+
+/// `data` as a stream; its first two bytes choose framing, chunks and the limit on messages.
+pub fn syslog_stream(data: &[u8]) {
+    let Some((&[size, choice], stream)) = data.split_first_chunk() else {
+        return;
+    };
+    let framing = [Framing::Auto, Framing::OctetCounting, Framing::Newline][usize::from(choice % 3)];
+    let max = 16 + usize::from(choice / 3) * 4;
+    let run = |chunk_bytes: usize| {
+        let mut session = SyslogStream::new(framing, max, Zone::utc());
+        let limits = BatchLimits { max_records: 4, max_bytes: 2000 };
+        let mut batch = LogsBuilder::new(crate::syslog::SCOPE, limits);
+        let mut requests = Vec::new();
+        for chunk in stream.chunks(chunk_bytes) {
+            let mut rest = chunk;
+            while !rest.is_empty() {
+                rest = &rest[session.push(rest, NOW, &mut batch)..];
+                if batch.is_full() {
+                    requests.extend(batch.finish());
+                }
+            }
+            assert!(session.held_bytes() <= max + 2);
+            assert!(session.is_inside() || session.held_bytes() == 0);
+        }
+        session.finish(NOW, &mut batch);
+        requests.extend(batch.finish());
+        requests.iter().for_each(sound);
+        let records: usize = requests.iter().map(Request::items).sum();
+        assert_eq!(records as u64, session.counters().messages);
+        (requests, session.counters())
+    };
+    let whole = run(stream.len().max(1));
+    assert_eq!(whole, run(1 + usize::from(size)), "the result depends on how the stream is cut");
 }
 
 /// The request passes the check for bytes from outside, with nothing to mend.

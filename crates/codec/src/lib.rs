@@ -5,6 +5,7 @@
 //! | [`otlp_json`] | OTLP/JSON, both ways, driven by the tables in `model::descriptor` |
 //! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
 //! | [`elasticsearch`] | log records to bulk bodies of Elasticsearch and OpenSearch, and their answers |
+//! | [`syslog`] | RFC 5424 and RFC 3164 messages, and RFC 6587 framing, into log records |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -22,4 +23,5 @@ pub mod lines;
 pub mod logs;
 pub mod otlp_json;
 pub mod severity;
+pub mod syslog;
 pub mod timestamp;

@@ -38,12 +38,14 @@ pub struct LineFramer {
     lent: bool,
     /// What comes in belongs to a line that was handed out cut.
     discarding: bool,
+    /// Line breaks seen.
+    breaks: u64,
 }
 
 impl LineFramer {
     /// A framer for a new stream. Lines may have `max_line_bytes` bytes, their line break not counted.
     pub fn new(max_line_bytes: usize) -> Self {
-        Self { max_line_bytes, partial: Vec::new(), lent: false, discarding: false }
+        Self { max_line_bytes, partial: Vec::new(), lent: false, discarding: false, breaks: 0 }
     }
 
     /// The next line that ends in `chunk`, which moves on to what was not looked at yet; `None` when the chunk is used up.
@@ -56,12 +58,14 @@ impl LineFramer {
             };
             *chunk = &chunk[end + 1..];
             self.discarding = false;
+            self.breaks += 1;
         }
         let Some(end) = memchr(b'\n', chunk) else {
             return self.hold_back(chunk);
         };
         let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
         *chunk = rest;
+        self.breaks += 1;
         if self.partial.is_empty() {
             return Some(limited(line, self.max_line_bytes));
         }
@@ -81,6 +85,16 @@ impl LineFramer {
     /// Bytes held back.
     pub fn held_bytes(&self) -> usize {
         if self.lent { 0 } else { self.partial.len() }
+    }
+
+    /// Line breaks taken so far.
+    pub fn breaks(&self) -> u64 {
+        self.breaks
+    }
+
+    /// Whether a line has begun whose end has not come yet, the rest of one that was handed out cut included.
+    pub fn is_inside(&self) -> bool {
+        self.discarding || self.held_bytes() > 0
     }
 
     fn forget_lent(&mut self) {
@@ -122,7 +136,8 @@ impl<'a> Line<'a> {
     }
 }
 
-fn limited(line: &[u8], max: usize) -> Line<'_> {
+/// A line or message of which no more than `max` bytes are handed out; a CR at its end belongs to the line break.
+pub(crate) fn limited(line: &[u8], max: usize) -> Line<'_> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() <= max {
         return Line { bytes: line, cut: false };

@@ -55,6 +55,21 @@ pub fn number_of_bunyan(level: i64) -> Option<u8> {
     Some(number)
 }
 
+/// The severity number and the usual short name of a syslog severity (RFC 5424, section 6.2.1, table 2); of the value only the
+/// lowest three bits count.
+pub fn of_syslog(severity: u8) -> (u8, &'static str) {
+    match severity & 7 {
+        0 => (21, "emerg"),
+        1 => (19, "alert"),
+        2 => (18, "crit"),
+        3 => (17, "err"),
+        4 => (13, "warning"),
+        5 => (10, "notice"),
+        6 => (9, "info"),
+        _ => (5, "debug"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +86,9 @@ mod tests {
         let levels = ["debug", "info", "notice", "warning", "err", "crit", "alert", "emerg"];
         let numbers: Vec<_> = levels.iter().map(|l| number_of_name(l)).collect();
         assert_eq!(numbers, [5, 9, 10, 13, 17, 18, 19, 21].map(Some));
+        // By name and by code they are the same.
+        let by_code = (0..8).rev().map(of_syslog).map(|(number, name)| (name, Some(number)));
+        assert!(by_code.eq(levels.into_iter().zip(numbers)));
     }
 
     #[test]

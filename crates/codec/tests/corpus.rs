@@ -38,3 +38,13 @@ fn elasticsearch_index() {
 fn elasticsearch_bulk() {
     replay("elasticsearch_bulk", codec::fuzzing::elasticsearch_bulk);
 }
+
+#[test]
+fn syslog_message() {
+    replay("syslog_message", codec::fuzzing::syslog_message);
+}
+
+#[test]
+fn syslog_stream() {
+    replay("syslog_stream", codec::fuzzing::syslog_stream);
+}

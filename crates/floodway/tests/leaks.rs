@@ -228,6 +228,63 @@ fn no_peer_gets_through_as_json_escaped_or_not() {
     assert!(traces.matches("peer_").count() >= 15 * spellings.len());
 }
 
+/// Every part of a message, of both formats, whole and broken; datagrams and both framings; cut by the limit and broken off.
+#[test]
+fn no_peer_gets_through_as_syslog() {
+    const LIMIT: usize = 480;
+    let logstash = "logstash: {endpoint: '127.0.0.1:@logstash@'}";
+    let at = "endpoint: '127.0.0.1:@logstash@'";
+    let syslog = format!("syslog: {{max_message_bytes: {LIMIT}, udp: {{{at}}}, tcp: {{{at}}}}}");
+    let ways = support::program::WAYS_IN.replace(logstash, &syslog);
+    let program = Floodway::start(&format!("{ways}{}", BOTH_FILES.replace("logstash", "syslog")));
+    let peers = one_of_each();
+    let mut messages = Vec::new();
+    for spelling in peers.iter().flat_map(Peer::spellings) {
+        let id = &spelling.text;
+        messages.extend([
+            format!(
+                "<13>1 2026-11-21T10:00:00Z {id} {id} {id} {id} [x@1 k=\"{id}\" l=\"{id} \\\"\"] \u{feff}{id}"
+            ),
+            format!("<13>1 2026-11-21T10:00:00Z h a - - [{id} {id}=\"x\"] {id}"),
+            format!("<13>1 2026-11-21T10:{id} h a - - [x y={id}] {id}"),
+            format!("<13>1 2026-11-21T10:00:00Z {id}"),
+            format!("<13>Nov 21 10:00:00 {id} {id}[{id}]: {id}, {id}"),
+            format!("<13>Nov 21 10:00:00 h {id}: {id}"),
+            format!("<{id}> {id}\0"),
+        ]);
+        for words in [300, 400, 440] {
+            let before = "word ".repeat(words / 5);
+            messages.push(format!("<13>Nov 21 10:00:00 h a: {before}{id} {id} {}", "y".repeat(LIMIT)));
+        }
+    }
+    let port = program.port("logstash");
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagrams.connect(("127.0.0.1", port)).unwrap();
+    let mut stream = http::connect(port);
+    let mut broken_off = 0;
+    for (n, message) in messages.iter().enumerate() {
+        datagrams.send(message.as_bytes()).unwrap();
+        let framed = if n % 2 == 0 { format!("{} {message}", message.len()) } else { format!("{message}\n") };
+        stream.write_all(framed.as_bytes()).unwrap();
+        if n % 10 == 5 {
+            // The end of the connection comes within the last id.
+            let part = &message[..message.len() - 12];
+            http::connect(port).write_all(format!("{} {part}", message.len()).as_bytes()).unwrap();
+            broken_off += 1;
+        }
+    }
+    drop(stream);
+    // Two exporters.
+    program.await_delivered(2 * (2 * messages.len() + broken_off));
+    let cut = program.metric("floodway_line_problems_total", &["problem=\"cut\""]);
+    assert!(cut >= (messages.len() * 2 * 3 / 10) as f64, "{cut} were cut");
+    let stopped = program.stop().cleanly();
+    let leaks = Leaks::of(&peers);
+    leaks.assert_none_in_folder(&stopped.dir().join("proto"));
+    leaks.assert_none_in_folder(&stopped.dir().join("json"));
+    leaks.assert_none("the program's log", stopped.log().as_bytes());
+}
+
 #[test]
 fn no_peer_gets_through_as_logstash_lines() {
     let program = program();

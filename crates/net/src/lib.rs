@@ -12,6 +12,7 @@
 //! | [`encoding`] | gzip, deflate and zstd, both ways, capped |
 //! | [`grpc`] | unary gRPC: server layer, client, status codes, framing |
 //! | [`client`] | targets, TLS connector, HTTP client, `Retry-After` |
+//! | [`udp`] | datagrams in batches, and how many the kernel dropped |
 //! | [`config`] | the serde structs that receivers and exporters share |
 //!
 //! Invariant: nothing here knows what the bytes mean. No OTLP, no pipeline, no metrics registry: counting is
@@ -27,6 +28,7 @@ pub mod listen;
 pub mod server;
 mod stream;
 pub mod tls;
+pub mod udp;
 
 pub use body::{Admission, Body, Full, Unlimited};
 pub use encoding::Encoding;

@@ -82,41 +82,61 @@ impl Listen {
     /// # Errors
     /// [`BindError::Address`].
     pub fn check(&self) -> Result<(), BindError> {
-        let bad = |reason: String| Err(BindError::Address { endpoint: self.endpoint.clone(), reason });
-        let Some((host, port)) = self.endpoint.rsplit_once(':') else {
-            return bad("no port in it; write host:port, such as 127.0.0.1:4317".to_owned());
-        };
-        if port.parse::<u16>().is_err() {
-            return bad(format!("{port:?} is no port number between 0 and 65535"));
-        }
-        if host.is_empty() {
-            return bad(format!(
-                "no host in it; write 127.0.0.1:{port} for this host only or 0.0.0.0:{port} for every interface"
-            ));
-        }
-        Ok(())
+        check(&self.endpoint)
     }
 
     /// Binds the first address of the endpoint that can be bound.
     async fn bind_any(&self) -> Result<TcpListener, BindError> {
-        self.check()?;
-        let bad = |reason: String| BindError::Address { endpoint: self.endpoint.clone(), reason };
-        let addresses = tokio::net::lookup_host(&self.endpoint)
-            .await
-            .map_err(|e| bad(format!("the host name could not be resolved: {e}")))?;
-        let mut last = None;
-        for address in addresses {
-            match listen_on(address) {
-                Ok(listener) => return Ok(listener),
-                Err(e) => last = Some(e),
-            }
-        }
-        Err(last.map_or_else(|| bad("the host name has no address".to_owned()), |e| self.explain(e)))
+        bind_first(&self.endpoint, listen_on).await
     }
 
     fn explain(&self, source: io::Error) -> BindError {
-        BindError::Bind { endpoint: self.endpoint.clone(), advice: advice(&source), source }
+        explain(&self.endpoint, source)
     }
+}
+
+/// Checks the form of an endpoint without looking up names or binding.
+///
+/// # Errors
+/// [`BindError::Address`].
+pub fn check(endpoint: &str) -> Result<(), BindError> {
+    let bad = |reason: String| Err(BindError::Address { endpoint: endpoint.to_owned(), reason });
+    let Some((host, port)) = endpoint.rsplit_once(':') else {
+        return bad("no port in it; write host:port, such as 127.0.0.1:4317".to_owned());
+    };
+    if port.parse::<u16>().is_err() {
+        return bad(format!("{port:?} is no port number between 0 and 65535"));
+    }
+    if host.is_empty() {
+        return bad(format!(
+            "no host in it; write 127.0.0.1:{port} for this host only or 0.0.0.0:{port} for every interface"
+        ));
+    }
+    Ok(())
+}
+
+/// What `bind` makes of the first address of `endpoint` with which it succeeds.
+pub(crate) async fn bind_first<T>(
+    endpoint: &str,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T, BindError> {
+    check(endpoint)?;
+    let bad = |reason: String| BindError::Address { endpoint: endpoint.to_owned(), reason };
+    let addresses = tokio::net::lookup_host(endpoint)
+        .await
+        .map_err(|e| bad(format!("the host name could not be resolved: {e}")))?;
+    let mut last = None;
+    for address in addresses {
+        match bind(address) {
+            Ok(bound) => return Ok(bound),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.map_or_else(|| bad("the host name has no address".to_owned()), |e| explain(endpoint, e)))
+}
+
+pub(crate) fn explain(endpoint: &str, source: io::Error) -> BindError {
+    BindError::Bind { endpoint: endpoint.to_owned(), advice: advice(&source), source }
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
@@ -130,7 +150,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "is another collector running? `ss -ltnp` shows who holds the port; or choose another one"
+            "is another collector running? `ss -lntup` shows who holds the port; or choose another one"
         }
         io::ErrorKind::AddrNotAvailable => "no interface of this host has that address",
         io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one",

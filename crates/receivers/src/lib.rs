@@ -6,12 +6,17 @@
 mod admission;
 mod logstash;
 mod otlp;
+mod stream_session;
+mod syslog;
 
 use engine::ReceiverFactory;
 
 /// All receivers.
-pub const RECEIVERS: &[ReceiverFactory] =
-    &[ReceiverFactory::of::<otlp::OtlpConfig>(), ReceiverFactory::of::<logstash::LogstashConfig>()];
+pub const RECEIVERS: &[ReceiverFactory] = &[
+    ReceiverFactory::of::<otlp::OtlpConfig>(),
+    ReceiverFactory::of::<logstash::LogstashConfig>(),
+    ReceiverFactory::of::<syslog::SyslogConfig>(),
+];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.
 pub fn describe_all() {
@@ -19,5 +24,12 @@ pub fn describe_all() {
     describe_gauge!("floodway_open_connections", "Connections open now.");
     describe_counter!("floodway_refused_connections_total", "Connections that were not served, by reason.");
     describe_counter!("floodway_repairs_total", "Things mended in requests at receipt, by kind.");
-    describe_counter!("floodway_line_problems_total", "Lines that were not as they should be, by problem.");
+    describe_counter!(
+        "floodway_line_problems_total",
+        "Lines and messages that were not as they should be, by problem."
+    );
+    describe_counter!(
+        "floodway_udp_dropped_datagrams_total",
+        "Datagrams that were lost, by reason; `kernel` are those that the socket's buffer had no room for."
+    );
 }

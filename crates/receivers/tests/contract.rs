@@ -17,6 +17,7 @@ fn smallest(name: &str, addr: &str) -> Value {
     match name {
         "otlp" => json!({"grpc": {"endpoint": addr}}),
         "logstash" => json!({"endpoint": addr}),
+        "syslog" => json!({"tcp": {"endpoint": addr}}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
 }
@@ -42,6 +43,10 @@ fn the_smallest_settings_parse_and_state_their_claims() {
     assert_eq!(both.claims(), claims);
     let logstash = parse("logstash", &json!({})).unwrap();
     assert_eq!(logstash.claims(), [Claim::Tcp("127.0.0.1:5000".into())]);
+    let both = [Claim::Udp("127.0.0.1:5514".into()), Claim::Tcp("127.0.0.1:5514".into())];
+    assert_eq!(parse("syslog", &json!({})).unwrap().claims(), both);
+    assert_eq!(parse("syslog", &json!({"udp": {}, "tcp": {}})).unwrap().claims(), both);
+    assert_eq!(parse("syslog", &json!({"udp": {}})).unwrap().claims(), both[..1]);
 }
 
 #[test]
@@ -107,6 +112,13 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         ("logstash", json!({"max_line_bytes": 10}), "max_line_bytes is 10"),
         ("logstash", json!({"line_timeout_ms": 0}), "line_timeout_ms is 0"),
         ("logstash", json!({"max_connections": 0}), "max_connections is 0"),
+        ("syslog", json!({"max_message_bytes": 100}), "max_message_bytes is 100"),
+        ("syslog", json!({"time_zone": "Middle/Earth"}), "Europe/Berlin"),
+        ("syslog", json!({"udp": {"endpoint": "localhost"}}), "udp: endpoint"),
+        ("syslog", json!({"udp": {"receive_buffer_bytes": 0}}), "udp.receive_buffer_bytes is 0"),
+        ("syslog", json!({"tcp": {"max_connections": 0}}), "tcp.max_connections is 0"),
+        ("syslog", json!({"tcp": {"message_timeout_ms": 0}}), "tcp.message_timeout_ms is 0"),
+        ("syslog", json!({"tcp": {"idle_timeout_ms": 0}}), "tcp.idle_timeout_ms is 0"),
     ];
     for (name, settings, expected) in bad {
         let context = testing::build_context(ComponentKind::Receiver, name);

@@ -115,6 +115,16 @@ impl JsonLines {
         self.framer.held_bytes()
     }
 
+    /// Whether a line has begun whose end has not come yet, the rest of one that was cut included.
+    pub fn is_inside(&self) -> bool {
+        self.framer.is_inside()
+    }
+
+    /// Lines that ended on this connection, blank ones included.
+    pub fn ended(&self) -> u64 {
+        self.framer.breaks()
+    }
+
     /// What has come in on this connection.
     pub fn counters(&self) -> Counters {
         self.decoder.counters()

@@ -18,7 +18,7 @@ use super::{await_some, http};
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// Names of ports that a configuration may use as `@name@`.
-const PORTS: [&str; 4] = ["grpc", "http", "logstash", "admin"];
+const PORTS: [&str; 6] = ["grpc", "http", "logstash", "admin", "syslog", "syslog_tls"];
 const START_WITHIN: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(45);
 /// A free port may be taken by another process before the program binds it.
@@ -75,7 +75,7 @@ impl Floodway {
     }
 
     /// As [`Floodway::start`], with environment variables; both may name the ports.
-    pub(crate) fn start_with(setup: impl Fn(&[u16; 4]) -> (String, Vec<(String, String)>)) -> Self {
+    pub(crate) fn start_with(setup: impl Fn(&[u16; PORTS.len()]) -> (String, Vec<(String, String)>)) -> Self {
         for _ in 1..ATTEMPTS {
             if let Some(running) = Self::try_start(&setup) {
                 return running;
@@ -84,7 +84,7 @@ impl Floodway {
         Self::try_start(&setup).unwrap_or_else(|| panic!("no free ports after {ATTEMPTS} attempts"))
     }
 
-    fn try_start(setup: &impl Fn(&[u16; 4]) -> (String, Vec<(String, String)>)) -> Option<Self> {
+    fn try_start(setup: &impl Fn(&[u16; PORTS.len()]) -> (String, Vec<(String, String)>)) -> Option<Self> {
         let dir = tempfile::Builder::new().prefix("floodway-test-").tempdir().unwrap();
         write_key(&dir.path().join("redact.key"));
         let ports = free_ports();

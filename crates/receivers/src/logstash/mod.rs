@@ -1,16 +1,15 @@
 //! Logstash's JSON over TCP: one object a line, as winston-logstash, `nc` and Logstash's own `json_lines` codec send.
 //!
 //! TCP has no answers. A connection is read only as fast as its events are taken: while queues or the memory budget are
-//! full it is left unread, so that the sender's kernel makes the sender wait. The engine counts each vain try of a batch as
-//! refused (`queue_full`); nothing is lost by it.
+//! full it is left unread, so that the sender's kernel makes the sender wait; nothing is lost by it.
 //!
 //! Deliberately not here: Lumberjack (Beats), which has answers and is a receiver of its own.
 
-mod session;
+mod events;
 
 use std::time::Duration;
 
-use codec::json_lines::JsonLinesLimits;
+use codec::json_lines::{JsonLinesLimits, SCOPE};
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
 };
@@ -21,10 +20,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admission::{Connections, bind, checked, positive};
-use session::{Session, Settings};
-
-/// How long a connection may take to hand over what it holds at shutdown; longer than its own patience for that.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::stream_session::{DRAIN_TIMEOUT, Session, Settings};
+use events::{Events, Problems};
 
 /// Receives events as JSON lines over TCP.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -93,14 +90,16 @@ impl Receiver for LogstashConfig {
             let bound = bind(listen).await?;
             tracing::info!(component = context.metrics.id(), address = %bound.local_addr(), "Logstash JSON listens");
             let hooks = Connections::new(&context.metrics, "tcp");
-            let settings = Settings::new(
-                &context,
-                JsonLinesLimits { max_line_bytes: self.max_line_bytes, ..JsonLinesLimits::default() },
-                Duration::from_millis(self.line_timeout_ms),
-            );
+            let limits =
+                JsonLinesLimits { max_line_bytes: self.max_line_bytes, ..JsonLinesLimits::default() };
+            let settings = Settings::new(&context, SCOPE, Duration::from_millis(self.line_timeout_ms));
+            let problems = Problems::new(&context.metrics);
             let stop = async move { context.shutdown.requested().await };
             let serving: Serving = Box::pin(async move {
-                let session = move |stream, _, shutdown| Session::new(settings.clone(), shutdown).run(stream);
+                let session = move |stream, _, shutdown| {
+                    let events = Events::new(limits, problems.clone());
+                    Session::new(settings.clone(), events, shutdown).run(stream)
+                };
                 let drained = net::server::serve_tcp(bound, hooks, stop, DRAIN_TIMEOUT, session).await;
                 tracing::debug!(finished = drained.finished, cut = drained.cut, "Logstash JSON stopped");
             });

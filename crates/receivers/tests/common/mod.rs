@@ -9,6 +9,7 @@ use std::time::Duration;
 use engine::component::AnyReceiverConfig;
 use engine::testing::{self, Collected, Setup};
 use engine::{ComponentKind, ShutdownTrigger};
+use model::Request;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -281,6 +282,36 @@ pub async fn send_lines(addr: SocketAddr, pieces: &[&[u8]]) -> Vec<u8> {
     })
     .await
     .unwrap()
+}
+
+/// All records of requests, as prost reads them.
+pub fn records(requests: &[Request]) -> Vec<LogRecord> {
+    let decode =
+        |r: &Request| <ExportLogsServiceRequest as prost::Message>::decode(r.bytes().clone()).unwrap();
+    let resources = requests.iter().map(decode).flat_map(|r| r.resource_logs);
+    resources.flat_map(|r| r.scope_logs).flat_map(|s| s.log_records).collect()
+}
+
+/// The body, which is a text.
+pub fn body(record: &LogRecord) -> String {
+    match record.body.as_ref().and_then(|b| b.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+/// The attribute `tags`.
+pub fn tags(record: &LogRecord) -> Vec<String> {
+    let tags = record.attributes.iter().find(|a| a.key == "tags");
+    let value = tags.and_then(|t| t.value.as_ref()?.value.as_ref());
+    let Some(any_value::Value::ArrayValue(array)) = value else {
+        return Vec::new();
+    };
+    let text = |v: &AnyValue| match &v.value {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        other => panic!("no text: {other:?}"),
+    };
+    array.values.iter().map(text).collect()
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
