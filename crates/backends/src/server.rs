@@ -72,6 +72,7 @@ pub struct Server {
     ports: Ports,
     url: String,
     dir: TempDir,
+    options: Options,
 }
 
 impl Server {
@@ -102,7 +103,7 @@ impl Server {
             .tempdir()
             .map_err(Error::io("create a directory in", &temp))?;
         let (child, launch) = spawn(backend, options, dir.path(), &ports, Detach::No)?;
-        let mut server = Self { backend, child, ports, url: launch.url, dir };
+        let mut server = Self { backend, child, ports, url: launch.url, dir, options: options.clone() };
         await_ready(backend, &mut server.child, server.dir.path(), &launch.ready, options.ready_within)?;
         Ok(server)
     }
@@ -141,6 +142,27 @@ impl Server {
         let path = self.dir.path().join(LOG);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Ends its process and waits, up to `grace` for a clean end. Its ports and data are kept for [`Self::resume`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be waited for.
+    pub fn interrupt(&mut self, grace: Duration) -> Result<()> {
+        let ended = process::stop_child(&mut self.child, grace);
+        ended.map(|_| ()).map_err(Error::io("end the process of", self.dir.path()))
+    }
+
+    /// Starts it again after [`Self::interrupt`], on the same ports with the data that it left, and waits until it is ready.
+    /// Its log begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn resume(&mut self) -> Result<()> {
+        let (child, launch) = spawn(self.backend, &self.options, self.dir.path(), &self.ports, Detach::No)?;
+        self.child = child;
+        let limit = self.options.ready_within;
+        await_ready(self.backend, &mut self.child, self.dir.path(), &launch.ready, limit)
     }
 
     /// Ends it and waits, up to `grace` for a clean end; then returns its log.

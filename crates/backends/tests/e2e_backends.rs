@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use backends::{Options, Server, run_tool, tempo};
+use backends::{Options, Server, loki, run_tool, tempo};
 
 fn generate_traces(grpc_port: u16, service: &str, traces: &str) -> backends::Result<String> {
     let endpoint = format!("127.0.0.1:{grpc_port}");
@@ -88,4 +88,36 @@ fn rsyslog_logger_a_message_is_passed_on_by_its_rule() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut line).unwrap();
     assert!(line.starts_with("<13>") && line.ends_with(" tester: hello\n"), "{line}");
     assert!(run_tool("logger", &["--no-such-option"], Duration::from_secs(20)).is_err());
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn loki_promtail_lines_are_found_by_logql_also_after_a_restart() {
+    let mut server = Server::start("loki", &Options::default()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("app.log"), "level=info dialled\nlevel=error lost\n").unwrap();
+    let config = format!(
+        "
+server: {{http_listen_address: 127.0.0.1, http_listen_port: @http@, grpc_listen_address: 127.0.0.1, grpc_listen_port: 0}}
+positions: {{filename: '{dir}/positions.yaml'}}
+clients: [{{url: '{url}/loki/api/v1/push', batchwait: 100ms}}]
+scrape_configs: [{{job_name: files, static_configs: [{{targets: [localhost], labels: {{job: backends-test, __path__: '{dir}/*.log'}}}}]}}]
+",
+        dir = dir.path().display(),
+        url = server.url(),
+    );
+    let _promtail = Server::start("promtail", &Options::with_config(config)).unwrap();
+    let all = "{job=\"backends-test\"}";
+    let found = loki::await_entries(&server, all, 2, Duration::from_secs(60)).unwrap();
+    assert_eq!(
+        found.iter().map(|e| e.line.as_str()).collect::<Vec<_>>(),
+        ["level=info dialled", "level=error lost"]
+    );
+    assert!(found[0].labels["filename"].ends_with("app.log"), "{:?}", found[0].labels);
+    assert_eq!(loki::query(&server, &format!("{all} | logfmt | level=\"error\"")).unwrap().len(), 1);
+    assert!(loki::query(&server, "{not logql").is_err());
+    server.interrupt(Duration::from_secs(20)).unwrap();
+    assert!(loki::query(&server, all).is_err());
+    server.resume().unwrap();
+    assert_eq!(loki::await_entries(&server, all, 2, Duration::from_secs(60)).unwrap().len(), 2);
 }

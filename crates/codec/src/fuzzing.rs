@@ -8,7 +8,9 @@ use model::{Request, Signal};
 use crate::elasticsearch::{self, Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target};
 use crate::json_lines::{JsonLines, JsonLinesLimits};
 use crate::logs::{BatchLimits, LogsBuilder};
+use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
+use crate::snappy;
 use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
 
 /// When everything is received.
@@ -169,6 +171,65 @@ pub fn json_lines(data: &[u8]) {
     let whole = run(limits, stream, stream.len().max(1));
     let chunks = run(limits, stream, 1 + usize::from(size));
     assert_eq!(whole, chunks, "the result depends on how the stream is cut");
+}
+
+/// `data` as a body of a push, as protobuf with and without its snappy block: what decodes is a sound request.
+pub fn loki_push(data: &[u8]) {
+    if let Ok(inflated) = snappy::inflate(data, 1 << 16) {
+        loki_pushed(push_decoder().protobuf(&inflated, NOW, None));
+    }
+    loki_pushed(push_decoder().protobuf(data, NOW, Some("tenant")));
+}
+
+/// `data` as a JSON body of a push.
+pub fn loki_json(data: &[u8]) {
+    loki_pushed(push_decoder().json(data, NOW, None));
+}
+
+/// `data` as a logs request, encoded to pushes: each is one that decodes, and no record is lost on the way.
+pub fn loki_encode(data: &[u8]) {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let Ok((request, _)) = Request::receive(Signal::Logs, bytes.to_vec().into()) else { return };
+    let encoder = Encoder::new(EncoderOptions {
+        labels: vec![("peer".into(), "peer".into()), ("a".into(), "a.b".into())],
+        static_labels: vec![("job".into(), "fuzz".into())],
+        level: [LevelPlace::Metadata, LevelPlace::Label, LevelPlace::Nowhere][usize::from(choice % 3)],
+        level_name: "level".into(),
+        line: if choice & 64 == 0 { LineFormat::Body } else { LineFormat::Json },
+        max_push_bytes: 1 + usize::from(choice) * 16,
+        shards: 1 + usize::from(choice % 4),
+    });
+    let mut table = encoder.table(1 + usize::from(choice % 16));
+    let pushes = encoder.encode([&request], &mut table, NOW);
+    assert_eq!(pushes.of_record.len(), request.items());
+    let decoder = PushDecoder { max_bytes: usize::MAX, ..push_decoder() };
+    for push in pushes.shards.iter().flatten() {
+        assert_eq!(pushes.of_record.iter().filter(|number| **number == push.number).count(), push.records);
+        match decoder.protobuf(&push.body, NOW, None) {
+            Ok(Push { request: Some(decoded), invalid_utf8: 0 }) => assert_eq!(decoded.items(), push.records),
+            // Times that Loki's own format has no place for, and more than a client may send us, are a destination's matter.
+            Err(PushError::Timestamp | PushError::Metadata) => {}
+            other => panic!("what was encoded does not decode: {other:?}"),
+        }
+    }
+    assert!(table.len() <= 17 + 7, "{} streams", table.len());
+}
+
+fn push_decoder() -> PushDecoder {
+    let renames = [("service_name".to_owned(), "service.name".to_owned())];
+    PushDecoder { max_bytes: 1 << 16, renames: std::sync::Arc::new(renames.into()) }
+}
+
+fn loki_pushed(pushed: Result<Push, PushError>) {
+    match pushed {
+        Ok(push) => {
+            if let Some(request) = &push.request {
+                assert!(request.bytes().len() <= 1 << 16);
+                sound(request);
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
 }
 
 /// All records of a stream, batch by batch.

@@ -33,7 +33,8 @@ pub(crate) enum JsonFault {
     TooManyValues,
 }
 
-/// Reads values one after the other.
+/// Reads values one after the other. A clone goes on from the same place.
+#[derive(Clone)]
 pub(crate) struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -113,6 +114,23 @@ impl<'a> Parser<'a> {
         self.depth_left += 1;
         keep_last(&mut members);
         Ok(members)
+    }
+
+    /// A string, which must be next.
+    pub(crate) fn text(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+        if self.peek() == Some(b'"') { self.string() } else { Err(JsonFault::Syntax) }
+    }
+
+    /// Reads over a value of any size, nested as deep as serde_json reads, and keeps nothing of it.
+    pub(crate) fn skip(&mut self) -> Result<(), JsonFault> {
+        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<serde::de::IgnoredAny>();
+        match values.next() {
+            Some(Ok(_)) => {
+                self.at += values.byte_offset();
+                Ok(())
+            }
+            _ => Err(JsonFault::Syntax),
+        }
     }
 
     fn array(&mut self) -> Result<Vec<Json<'a>>, JsonFault> {

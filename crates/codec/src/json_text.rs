@@ -128,7 +128,8 @@ pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-fn hex_digits(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Writes bytes as hexadecimal digits of lower case, without quotes.
+pub(crate) fn hex_digits(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend(bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
 }

@@ -6,6 +6,8 @@
 //! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
 //! | [`elasticsearch`] | log records to bulk bodies of Elasticsearch and OpenSearch, and their answers |
 //! | [`syslog`] | RFC 5424 and RFC 3164 messages, and RFC 6587 framing, into log records |
+//! | [`loki`] | Loki's push messages, both ways |
+//! | [`snappy`] | the blocks that they are compressed in |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -21,7 +23,9 @@ pub mod json_lines;
 mod json_text;
 pub mod lines;
 pub mod logs;
+pub mod loki;
 pub mod otlp_json;
 pub mod severity;
+pub mod snappy;
 pub mod syslog;
 pub mod timestamp;

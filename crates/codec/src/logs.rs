@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! ExportLogsServiceRequest
-//!   resource_logs (1)    resource (1): the attributes given to `LogsBuilder::resource`
+//!   resource_logs (1)    resource (1): the attributes given to `LogsBuilder::resource`, then those of `LogsBuilder::begin_resource`
 //!     scope_logs (2)     scope (1): name (1), version (2)
 //!       log_records (2)  one for each `LogsBuilder::record`
 //! ```
-//! All records of a batch share one resource and one scope. Records are written in wire format as they come; [`LogsBuilder::finish`]
+//! All records of a batch share one scope, and one resource unless the caller begins others. Records are written in wire format as they come; [`LogsBuilder::finish`]
 //! puts the envelope around them. The field numbers of a record, an attribute and a value are here, for those who write them.
 
 use model::{Request, Signal, Writer};
@@ -80,7 +80,11 @@ pub struct LogsBuilder {
     limits: BatchLimits,
     /// The encoded `Resource`.
     resource: Writer,
-    /// The encoded `log_records` fields.
+    /// Bytes of it that belong to every batch.
+    shared: usize,
+    /// The encoded `resource_logs` fields of resources before the present one.
+    sealed: Writer,
+    /// The encoded `log_records` fields of the present resource.
     records: Writer,
     count: usize,
 }
@@ -95,14 +99,34 @@ pub struct Mark {
 impl LogsBuilder {
     /// An empty batch. `scope` names the input, as in `floodway/logstash`.
     pub fn new(scope: &'static str, limits: BatchLimits) -> Self {
-        Self { scope, limits, resource: Writer::new(), records: Writer::new(), count: 0 }
+        let empty = Writer::new;
+        Self { scope, limits, resource: empty(), shared: 0, sealed: empty(), records: empty(), count: 0 }
     }
 
     /// Adds an attribute to the resource of every batch.
     #[must_use]
     pub fn resource(mut self, key: &str, value: &str) -> Self {
         string_attribute(&mut self.resource, 1, key, value);
+        self.shared = self.resource.len();
         self
+    }
+
+    /// Begins a resource: the records that follow belong to it. `write` writes its attributes (field 1), after those of every
+    /// batch. A resource that no record follows leaves no trace. Marks from before are of no use afterwards.
+    pub fn begin_resource(&mut self, write: impl FnOnce(&mut Writer)) {
+        self.seal();
+        self.resource.truncate(self.shared);
+        write(&mut self.resource);
+    }
+
+    /// Puts the records of the present resource aside.
+    fn seal(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        let (scope, resource, records) = (self.scope, &self.resource, &self.records);
+        self.sealed.message(1, |w| write_group(w, scope, resource.as_slice(), records.as_slice()));
+        self.records.truncate(0);
     }
 
     /// Adds one `LogRecord`; `write` writes its fields.
@@ -123,13 +147,13 @@ impl LogsBuilder {
 
     /// Bytes of all records.
     pub fn bytes(&self) -> usize {
-        self.records.len()
+        self.sealed.len() + self.records.len()
     }
 
     /// Whether it is time to [`finish`](Self::finish). More can be added all the same: a batch passes its limits by at most what
     /// the caller adds before it asks again.
     pub fn is_full(&self) -> bool {
-        self.count >= self.limits.max_records || self.records.len() >= self.limits.max_bytes
+        self.count >= self.limits.max_records || self.bytes() >= self.limits.max_bytes
     }
 
     /// The present state.
@@ -148,20 +172,30 @@ impl LogsBuilder {
         if self.count == 0 {
             return None;
         }
-        let records = self.records.take();
-        let mut request = Writer::with_capacity(records.len() + self.resource.len() + 128);
-        request.message(1, |w| {
-            w.bytes(1, self.resource.as_slice());
-            w.message(2, |w| {
-                w.message(1, |w| {
-                    w.string(1, self.scope);
-                    w.string(2, env!("CARGO_PKG_VERSION"));
-                });
-                w.raw(&records);
-            });
-        });
+        let request = if self.sealed.is_empty() {
+            let records = self.records.take();
+            let mut request = Writer::with_capacity(records.len() + self.resource.len() + 128);
+            request.message(1, |w| write_group(w, self.scope, self.resource.as_slice(), &records));
+            request
+        } else {
+            self.seal();
+            std::mem::take(&mut self.sealed)
+        };
+        self.resource.truncate(self.shared);
         Some(Request::written(Signal::Logs, std::mem::take(&mut self.count), request))
     }
+}
+
+/// The inside of a `ResourceLogs`, of fields that are encoded already.
+fn write_group(w: &mut Writer, scope: &str, resource: &[u8], records: &[u8]) {
+    w.bytes(1, resource);
+    w.message(2, |w| {
+        w.message(1, |w| {
+            w.string(1, scope);
+            w.string(2, env!("CARGO_PKG_VERSION"));
+        });
+        w.raw(records);
+    });
 }
 
 #[cfg(test)]
@@ -191,6 +225,41 @@ mod tests {
             assert_eq!(scope.scope.as_ref().unwrap().name, "floodway/test");
             let times: Vec<_> = scope.log_records.iter().map(|r| r.time_unix_nano - round * 10).collect();
             assert_eq!(times, [0, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn records_belong_to_the_resource_that_was_begun_before_them() {
+        let mut batch = LogsBuilder::new("floodway/test", BatchLimits::default()).resource("tenant", "t");
+        let record = |batch: &mut LogsBuilder, text: &str| {
+            batch.record(|w| w.string(log_record::SEVERITY_TEXT, text));
+        };
+        for _ in 0..2 {
+            for (name, records) in [("a", &["1", "2"][..]), ("empty", &[]), ("b", &["3"])] {
+                batch.begin_resource(|w| string_attribute(w, 1, "stream", name));
+                records.iter().for_each(|text| record(&mut batch, text));
+            }
+            let request = batch.finish().unwrap();
+            assert_eq!((request.items(), batch.bytes()), (3, 0));
+            let decoded = ExportLogsServiceRequest::decode(&request.bytes()[..]).unwrap();
+            let seen: Vec<_> = decoded
+                .resource_logs
+                .iter()
+                .map(|group| {
+                    let keys = group.resource.as_ref().unwrap().attributes.iter().map(|a| a.key.as_str());
+                    assert_eq!(keys.collect::<Vec<_>>(), ["tenant", "stream"]);
+                    group.scope_logs[0]
+                        .log_records
+                        .iter()
+                        .map(|r| r.severity_text.as_str())
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            assert_eq!(seen, [vec!["1", "2"], vec!["3"]]);
+            // What was begun is over with the batch.
+            record(&mut batch, "4");
+            let decoded = ExportLogsServiceRequest::decode(&batch.finish().unwrap().bytes()[..]).unwrap();
+            assert_eq!(decoded.resource_logs[0].resource.as_ref().unwrap().attributes.len(), 1);
         }
     }
 

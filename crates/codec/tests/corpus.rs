@@ -48,3 +48,18 @@ fn syslog_message() {
 fn syslog_stream() {
     replay("syslog_stream", codec::fuzzing::syslog_stream);
 }
+
+#[test]
+fn loki_push() {
+    replay("loki_push", codec::fuzzing::loki_push);
+}
+
+#[test]
+fn loki_json() {
+    replay("loki_json", codec::fuzzing::loki_json);
+}
+
+#[test]
+fn loki_encode() {
+    replay("loki_encode", codec::fuzzing::loki_encode);
+}

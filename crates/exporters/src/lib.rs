@@ -7,6 +7,8 @@ mod debug;
 mod elasticsearch;
 mod file;
 mod forms;
+mod http_shared;
+mod loki;
 mod otlp;
 mod tempo;
 
@@ -16,7 +18,16 @@ use engine::ExporterFactory;
 pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<otlp::OtlpConfig>(),
     ExporterFactory::of::<tempo::TempoConfig>(),
+    ExporterFactory::of::<loki::LokiConfig>(),
     ExporterFactory::of::<file::FileConfig>(),
     ExporterFactory::of::<elasticsearch::ElasticsearchConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
 ];
+
+/// Registers the help texts of the exporters' own metrics. Call it once, after the recorder is installed.
+pub fn describe_all() {
+    metrics::describe_counter!(
+        "floodway_reduced_labels_total",
+        "Log records that lost a label because there were too many streams."
+    );
+}

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// The smallest settings of each.
 fn smallest(name: &str, folder: &Path) -> Value {
     match name {
-        "otlp" => json!({"endpoint": "http://127.0.0.1:1"}),
+        "otlp" | "loki" => json!({"endpoint": "http://127.0.0.1:1"}),
         "file" => json!({"directory": folder}),
         "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
@@ -46,7 +46,9 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")] {
+    for (name, missing) in
+        [("otlp", "endpoint"), ("loki", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")]
+    {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }
@@ -79,7 +81,12 @@ fn claims_are_stated() {
 
 #[test]
 fn delivery_settings_reach_the_engine() {
-    for (name, settings) in [("otlp", json!({"endpoint": "x:1"})), ("file", json!({"directory": "x"}))] {
+    let all = [
+        ("otlp", json!({"endpoint": "x:1"})),
+        ("loki", json!({"endpoint": "x:1"})),
+        ("file", json!({"directory": "x"})),
+    ];
+    for (name, settings) in all {
         let mut settings = settings;
         settings["queue"] = json!({"max_requests": 7});
         settings["retry"] = json!({"timeout_ms": 123});
@@ -112,6 +119,34 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         let error = build("otlp", &settings).err().unwrap();
         assert!(error.contains(expected), "{settings}: {error}");
         assert!(!error.contains("secret") || expected == "header", "quotes a credential: {error}");
+    }
+}
+
+#[test]
+fn settings_with_which_loki_could_take_nothing_are_refused_at_build() {
+    let at = |more: Value| {
+        let mut settings = json!({"endpoint": "http://127.0.0.1:3100"});
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    };
+    for (settings, expected) in [
+        (at(json!({"endpoint": "ftp://x"})), "ftp"),
+        (at(json!({"labels": {"a-b": "c"}})), "\"a-b\" is no name for a label"),
+        (at(json!({"labels": {"__a": "c"}})), "__a"),
+        (at(json!({"static_labels": {"": "c"}})), "\"\""),
+        (at(json!({"static_labels": {"a": ""}})), "a has no value"),
+        (at(json!({"labels": {"a": "x"}, "static_labels": {"a": "y"}})), "the label a is set twice"),
+        (at(json!({"labels": {"level": "x"}, "level": "label"})), "the label level is set twice"),
+        (at(json!({"level_name": "a.b"})), "a.b"),
+        (at(json!({"max_streams": 1})), "max_streams is 1"),
+        (at(json!({"max_push_bytes": 1})), "max_push_bytes is 1"),
+        (at(json!({"tenant": "secret\n"})), "tenant has a line break"),
+        (at(json!({"headers": {"host": "c"}})), "host is set by the protocol"),
+        (at(json!({"headers": {"X-Scope-OrgID": "a"}, "tenant": "b"})), "keep one of them"),
+    ] {
+        let error = build("loki", &settings).err().unwrap();
+        assert!(error.contains(expected), "{settings}: {error}");
+        assert!(!error.contains("secret"), "quotes a credential: {error}");
     }
 }
 

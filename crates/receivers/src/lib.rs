@@ -4,7 +4,9 @@
 //! that owns the socket. Adding one touches its folder and a line of [`RECEIVERS`].
 
 mod admission;
+mod http_answer;
 mod logstash;
+mod loki_push;
 mod otlp;
 mod stream_session;
 mod syslog;
@@ -16,6 +18,7 @@ pub const RECEIVERS: &[ReceiverFactory] = &[
     ReceiverFactory::of::<otlp::OtlpConfig>(),
     ReceiverFactory::of::<logstash::LogstashConfig>(),
     ReceiverFactory::of::<syslog::SyslogConfig>(),
+    ReceiverFactory::of::<loki_push::LokiPushConfig>(),
 ];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 fn smallest(name: &str, addr: &str) -> Value {
     match name {
         "otlp" => json!({"grpc": {"endpoint": addr}}),
-        "logstash" => json!({"endpoint": addr}),
+        "logstash" | "loki_push" => json!({"endpoint": addr}),
         "syslog" => json!({"tcp": {"endpoint": addr}}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
@@ -47,6 +47,8 @@ fn the_smallest_settings_parse_and_state_their_claims() {
     assert_eq!(parse("syslog", &json!({})).unwrap().claims(), both);
     assert_eq!(parse("syslog", &json!({"udp": {}, "tcp": {}})).unwrap().claims(), both);
     assert_eq!(parse("syslog", &json!({"udp": {}})).unwrap().claims(), both[..1]);
+    let loki_push = parse("loki_push", &json!({})).unwrap();
+    assert_eq!(loki_push.claims(), [Claim::Tcp("127.0.0.1:3100".into())]);
 }
 
 #[test]
@@ -119,6 +121,10 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         ("syslog", json!({"tcp": {"max_connections": 0}}), "tcp.max_connections is 0"),
         ("syslog", json!({"tcp": {"message_timeout_ms": 0}}), "tcp.message_timeout_ms is 0"),
         ("syslog", json!({"tcp": {"idle_timeout_ms": 0}}), "tcp.idle_timeout_ms is 0"),
+        ("loki_push", json!({"max_request_bytes": 0}), "max_request_bytes is 0"),
+        ("loki_push", json!({"request_timeout_ms": 0}), "request_timeout_ms is 0"),
+        ("loki_push", json!({"endpoint": "nowhere"}), "nowhere"),
+        ("loki_push", json!({"label_attributes": {"a": ""}}), "label_attributes has an empty name"),
     ];
     for (name, settings, expected) in bad {
         let context = testing::build_context(ComponentKind::Receiver, name);

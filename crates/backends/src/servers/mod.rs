@@ -2,10 +2,11 @@
 
 pub(crate) mod kafka;
 pub(crate) mod logger;
-pub(crate) mod loki;
+pub mod loki;
 pub(crate) mod opensearch;
 pub(crate) mod otelcol;
 pub(crate) mod prometheus;
+pub(crate) mod promtail;
 pub(crate) mod rsyslog;
 pub(crate) mod telemetrygen;
 pub mod tempo;

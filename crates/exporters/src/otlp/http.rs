@@ -10,8 +10,9 @@ use net::client::{Chunks, HttpClient, HttpClientOptions, HttpError, HttpResponse
 use net::encoding::deflate;
 
 use super::OtlpConfig;
-use super::response::{exported, printable};
+use super::response::exported;
 use crate::forms;
+use crate::http_shared::printable;
 
 pub(super) struct HttpExporter {
     client: HttpClient,

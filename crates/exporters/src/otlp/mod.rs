@@ -10,7 +10,7 @@ mod response;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::HeaderMap;
 use engine::{
     BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
 };
@@ -93,44 +93,6 @@ impl OtlpConfig {
     }
 
     fn header_map(&self) -> Result<HeaderMap, BuildError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
-                BuildError::because(
-                    format!("headers: {name:?} is no header name; use letters, digits and -"),
-                    e,
-                )
-            })?;
-            if is_ours(&parsed) {
-                return Err(BuildError::new(format!(
-                    "headers: {name} is set by the protocol itself; take it out"
-                )));
-            }
-            let mut value = HeaderValue::try_from(value.as_str()).map_err(|e| {
-                BuildError::because(
-                    format!("headers: the value of {name} has a line break or a control character"),
-                    e,
-                )
-            })?;
-            // Credentials are among them: never in a log.
-            value.set_sensitive(true);
-            headers.insert(parsed, value);
-        }
-        Ok(headers)
+        crate::http_shared::header_map(&self.headers)
     }
-}
-
-/// Headers that say how a request is sent, which only the transport knows.
-fn is_ours(name: &HeaderName) -> bool {
-    const NAMES: [&str; 8] = [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
 }

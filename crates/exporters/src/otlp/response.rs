@@ -3,8 +3,7 @@
 use engine::{Exported, Rejected};
 use model::View;
 
-/// Most characters of what a destination says that are kept.
-const MAX_TEXT: usize = 300;
+use crate::http_shared::printable;
 
 /// Reads what a destination says of a request that it took. An answer that is no such message says nothing.
 pub(super) fn exported(response: &[u8]) -> Exported {
@@ -19,12 +18,6 @@ pub(super) fn exported(response: &[u8]) -> Exported {
     let message = printable(partial.string(2).unwrap_or_default());
     let rejected = vec![Rejected { reason: "rejected_by_destination", items, message }];
     Exported { rejected, remainder: None }
-}
-
-/// What a destination says, fit for a line of a log.
-pub(super) fn printable(text: &str) -> String {
-    let trimmed = text.trim().chars();
-    trimmed.filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 //! An error is answered with a `google.rpc.Status` in the encoding of the request, as the specification asks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use codec::otlp_json::{self, DecodeLimits};
-use engine::{Refusal, Shutdown};
+use engine::Shutdown;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
@@ -18,6 +17,7 @@ use net::{Body, Bound, BoxError};
 
 use super::intake::{Accepted, Intake, Refused};
 use crate::admission::Budgeted;
+use crate::http_answer::{Failure, unread_reason};
 
 pub(super) async fn serve(
     bound: Bound,
@@ -61,19 +61,6 @@ impl Format {
             Self::Protobuf => "application/x-protobuf",
             Self::Json => "application/json",
         })
-    }
-}
-
-/// An answer that is no success.
-struct Failure {
-    status: StatusCode,
-    message: String,
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
     }
 }
 
@@ -152,15 +139,8 @@ impl Endpoint {
     }
 
     fn unread(&self, error: &BodyError) -> Failure {
-        self.intake.refused(match error {
-            BodyError::TooLarge { .. } | BodyError::Full(net::Full::ForGood) => "too_large",
-            BodyError::Timeout { .. } => "timeout",
-            BodyError::Full(_) => "budget_full",
-            BodyError::Aborted(_) => "aborted",
-            BodyError::UnsupportedEncoding(_) => "unsupported",
-            _ => "malformed",
-        });
-        Failure { retry_after: error.retry_after(), ..Failure::new(error.http_status(), error.to_string()) }
+        self.intake.refused(unread_reason(error));
+        Failure::unread(error)
     }
 }
 
@@ -171,19 +151,10 @@ fn wire_room(json_bytes: usize) -> usize {
 }
 
 fn failure(refused: Refused) -> Failure {
-    let message = refused.to_string();
-    let Refused::Engine(refusal) = refused else {
-        return Failure::new(StatusCode::BAD_REQUEST, message);
-    };
-    let status = match refusal {
-        Refusal { reason: "no_pipeline", .. } => StatusCode::NOT_FOUND,
-        Refusal { reason: "too_large", .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Refusal { reason: "budget_full" | "queue_full", .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal { retryable: true, .. } => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let retry_after = refusal.retry_after.filter(|_| refusal.retryable);
-    Failure { retry_after, ..Failure::new(status, message) }
+    match refused {
+        Refused::Engine(refusal) => Failure::refused(&refusal),
+        Refused::Malformed(_) => Failure::new(StatusCode::BAD_REQUEST, refused.to_string()),
+    }
 }
 
 fn success(format: Format, accepted: &Accepted) -> Response<Body> {
@@ -206,15 +177,7 @@ fn error(format: Format, failure: &Failure) -> Response<Body> {
         }
         Format::Json => Body::from(serde_json::json!({"message": failure.message}).to_string()),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = failure.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
-    if let Some(after) = failure.retry_after {
-        // Whole seconds, and never 0: that would be no wait at all.
-        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    failure.response(format.content_type(), body)
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

@@ -1,0 +1,55 @@
+//! What exporters over HTTP share: headers from settings, and what a destination says.
+
+use std::collections::BTreeMap;
+
+use engine::BuildError;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Most characters of what a destination says that are kept.
+const MAX_TEXT: usize = 300;
+
+/// The headers that a user has set. Those that say how a request is sent are the transport's own and refused.
+pub(crate) fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, BuildError> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
+            BuildError::because(format!("headers: {name:?} is no header name; use letters, digits and -"), e)
+        })?;
+        if is_ours(&parsed) {
+            return Err(BuildError::new(format!(
+                "headers: {name} is set by the protocol itself; take it out"
+            )));
+        }
+        map.insert(parsed, secret(value, &format!("headers: the value of {name}"))?);
+    }
+    Ok(map)
+}
+
+/// A value that no log shows. `what` names it in the error.
+pub(crate) fn secret(value: &str, what: &str) -> Result<HeaderValue, BuildError> {
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|e| BuildError::because(format!("{what} has a line break or a control character"), e))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Headers that say how a request is sent, which only the transport knows.
+fn is_ours(name: &HeaderName) -> bool {
+    const NAMES: [&str; 8] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
+}
+
+/// What a destination says, fit for a line of a log.
+pub(crate) fn printable(text: &str) -> String {
+    let trimmed = text.trim().chars();
+    trimmed.filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
