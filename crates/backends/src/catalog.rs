@@ -7,7 +7,9 @@ use crate::home::{Home, Place};
 use crate::install::Recipe;
 use crate::net::{PortSpec, Ports};
 use crate::server::Options;
-use crate::servers::{kafka, logger, loki, opensearch, otelcol, prometheus, rsyslog, telemetrygen, tempo};
+use crate::servers::{
+    kafka, logger, loki, opensearch, otelcol, prometheus, promrelabel, rsyslog, telemetrygen, tempo,
+};
 use crate::toolchain::{APT, GO, JAVA, JAVAC, MAVEN, Missing, Need};
 
 /// A server or tool that tests talk to.
@@ -34,6 +36,7 @@ pub const BACKENDS: &[Backend] = &[
     telemetrygen::BACKEND,
     otelcol::BACKEND,
     prometheus::BACKEND,
+    promrelabel::BACKEND,
     loki::BACKEND,
     kafka::BACKEND,
     opensearch::BACKEND,
