@@ -7,6 +7,7 @@ pub(crate) mod opensearch;
 pub(crate) mod otelcol;
 pub(crate) mod prometheus;
 pub(crate) mod promtail;
+pub(crate) mod promrelabel;
 pub(crate) mod rsyslog;
 pub(crate) mod telemetrygen;
 pub mod tempo;
