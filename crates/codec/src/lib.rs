@@ -6,6 +6,7 @@
 //! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
 //! | [`elasticsearch`] | log records to bulk bodies of Elasticsearch and OpenSearch, and their answers |
 //! | [`syslog`] | RFC 5424 and RFC 3164 messages, and RFC 6587 framing, into log records |
+//! | [`json_log`] | log records as plain JSON objects |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -18,6 +19,7 @@ pub mod elasticsearch;
 pub mod fuzzing;
 mod json;
 pub mod json_lines;
+pub mod json_log;
 mod json_text;
 pub mod lines;
 pub mod logs;
