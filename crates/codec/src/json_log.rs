@@ -17,8 +17,7 @@ use std::collections::HashSet;
 use std::io::Write as _;
 
 use jiff::Timestamp;
-use model::otlp::common::{AnyValue, KeyValue};
-use model::otlp::logs::{LogRecord, LogsData};
+use model::otlp::{AnyValue, KeyValue, LogRecord, LogsData};
 use model::{Request, Signal};
 
 use crate::json_text;

@@ -6,6 +6,7 @@
 mod debug;
 mod elasticsearch;
 mod file;
+mod kafka;
 mod forms;
 mod otlp;
 mod tempo;
@@ -19,4 +20,5 @@ pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<file::FileConfig>(),
     ExporterFactory::of::<elasticsearch::ElasticsearchConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
+    ExporterFactory::of::<kafka::KafkaConfig>(),
 ];

@@ -20,6 +20,7 @@ fn smallest(name: &str, folder: &Path) -> Value {
         "file" => json!({"directory": folder}),
         "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
+        "kafka" => json!({"brokers": ["127.0.0.1:1"]}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
 }
@@ -47,6 +48,7 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
     for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")] {
+    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("kafka", "brokers")] {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }

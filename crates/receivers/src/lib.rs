@@ -4,6 +4,7 @@
 //! that owns the socket. Adding one touches its folder and a line of [`RECEIVERS`].
 
 mod admission;
+mod kafka;
 mod logstash;
 mod otlp;
 mod stream_session;
@@ -16,6 +17,7 @@ pub const RECEIVERS: &[ReceiverFactory] = &[
     ReceiverFactory::of::<otlp::OtlpConfig>(),
     ReceiverFactory::of::<logstash::LogstashConfig>(),
     ReceiverFactory::of::<syslog::SyslogConfig>(),
+    ReceiverFactory::of::<kafka::KafkaConfig>(),
 ];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.
@@ -31,5 +33,11 @@ pub fn describe_all() {
     describe_counter!(
         "floodway_udp_dropped_datagrams_total",
         "Datagrams that were lost, by reason; `kernel` are those that the socket's buffer had no room for."
+    describe_counter!("floodway_line_problems_total", "Lines that were not as they should be, by problem.");
+    describe_gauge!("floodway_kafka_assigned_partitions", "Partitions that this member of the group reads.");
+    describe_counter!("floodway_kafka_rebalances_total", "Times that partitions were taken on or given up.");
+    describe_counter!(
+        "floodway_kafka_partitions_given_up_late_total",
+        "Partitions given up before all that was read was delivered; the rest is delivered twice."
     );
 }

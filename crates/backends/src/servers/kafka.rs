@@ -12,7 +12,11 @@ pub(crate) const BACKEND: Backend = Backend {
     needs: NEEDS_JAVA,
     ports: &[PortSpec { name: "broker", fixed: 29_092 }, PortSpec { name: "controller", fixed: 29_093 }],
     recipe: Recipe::Maven(Maven {
-        artifacts: &["org.apache.kafka:kafka_2.13:4.1.0", "org.slf4j:slf4j-simple:1.7.36"],
+        artifacts: &[
+            "org.apache.kafka:kafka_2.13:4.1.0",
+            "org.apache.kafka:kafka-tools:4.1.0",
+            "org.slf4j:slf4j-simple:1.7.36",
+        ],
         source: None,
     }),
     launch: Some(launch),

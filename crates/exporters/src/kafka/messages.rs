@@ -311,7 +311,7 @@ mod tests {
         }
         let count: usize = messages.iter().map(|m| traces_of(m).len()).sum();
         assert_eq!((bucket_of.len(), count), (20, 59 + 39));
-        assert_eq!(hash(&[7; 16]) % 64, 17, "partitions would change with the hash");
+        assert_eq!(hash(&[7; 16]) % 64, 43, "partitions would change with the hash");
     }
 
     #[test]

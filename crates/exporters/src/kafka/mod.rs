@@ -83,7 +83,7 @@ pub(crate) struct KafkaConfig {
     /// The queue in front of this exporter.
     #[serde(default)]
     queue: QueueSettings,
-    /// What happens when sending fails.
+    /// What happens when sending fails. `timeout_ms` is at least 3000.
     #[serde(default)]
     retry: RetrySettings,
 }
@@ -229,7 +229,7 @@ impl KafkaConfig {
         range("linger_ms", self.linger_ms, 0, 1000)?;
         range("max_message_bytes", self.max_message_bytes as u64, 1024, 100_000_000)?;
         range("max_buffered_bytes", self.max_buffered_bytes as u64, self.max_message_bytes as u64, 1 << 40)?;
-        range("retry.timeout_ms", self.retry.timeout_ms, 1000, 3_600_000)?;
+        range("retry.timeout_ms", self.retry.timeout_ms, 3000, 3_600_000)?;
         for (signal, topic) in self.topics.named() {
             let Some(topic) = topic else { continue };
             if !is_topic(topic) {
@@ -246,9 +246,10 @@ impl KafkaConfig {
         Ok(())
     }
 
-    /// A little less than the delivery loop gives an attempt, so that it hears what became of every message.
+    /// Less than the delivery loop gives an attempt, so that it hears what became of every message: librdkafka looks for those that are
+    /// late once a second.
     fn message_timeout(&self) -> Duration {
-        Duration::from_millis(self.retry.timeout_ms * 9 / 10)
+        Duration::from_millis(self.retry.timeout_ms - self.retry.timeout_ms / 10 - 1200)
     }
 
     fn client(&self) -> Result<ClientConfig, BuildError> {
