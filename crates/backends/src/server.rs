@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::catalog::{Backend, Launch, Ready, Site, find};
 use crate::error::{Error, Result};
-use crate::home::Home;
+use crate::home::{Home, Place};
 use crate::http::{self, Response};
 use crate::install::is_installed;
 use crate::net::Ports;
@@ -72,6 +72,7 @@ pub struct Server {
     ports: Ports,
     url: String,
     dir: TempDir,
+    options: Options,
 }
 
 impl Server {
@@ -102,7 +103,7 @@ impl Server {
             .tempdir()
             .map_err(Error::io("create a directory in", &temp))?;
         let (child, launch) = spawn(backend, options, dir.path(), &ports, Detach::No)?;
-        let mut server = Self { backend, child, ports, url: launch.url, dir };
+        let mut server = Self { backend, child, ports, url: launch.url, dir, options: options.clone() };
         await_ready(backend, &mut server.child, server.dir.path(), &launch.ready, options.ready_within)?;
         Ok(server)
     }
@@ -141,6 +142,33 @@ impl Server {
         let path = self.dir.path().join(LOG);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Ends its process, up to `grace` for a clean end, and keeps its data and its ports for [`Self::start_again`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be waited for.
+    pub fn halt(&mut self, grace: Duration) -> Result<()> {
+        process::stop_child(&mut self.child, grace)
+            .map(|_| ())
+            .map_err(Error::io("end the process of", self.dir.path()))
+    }
+
+    /// Starts it once more with the data and the ports that it had, and waits until it is ready. Its log begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; that a port was taken meanwhile is one of them.
+    pub fn start_again(&mut self) -> Result<()> {
+        let (child, launch) =
+            spawn(self.backend, &self.options, self.dir.path(), &self.ports, Detach::No)?;
+        self.child = child;
+        let within = self.options.ready_within;
+        await_ready(self.backend, &mut self.child, self.dir.path(), &launch.ready, within)
+    }
+
+    /// Where it is installed.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Ok(self.backend.place(&self.options.home()?))
     }
 
     /// Ends it and waits, up to `grace` for a clean end; then returns its log.

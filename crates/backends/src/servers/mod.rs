@@ -2,6 +2,7 @@
 
 pub(crate) mod kafka;
 pub(crate) mod logger;
+pub mod kafka;
 pub(crate) mod loki;
 pub(crate) mod opensearch;
 pub(crate) mod otelcol;

@@ -252,10 +252,12 @@ impl Shared {
             return;
         }
         given.values().for_each(|partition| partition.stop.request());
-        let deadline = tokio::time::Instant::now() + self.limits.drain;
+        let deadline = Instant::now() + self.limits.drain;
         let mut positions = TopicPartitionList::new();
         for ((topic, number), mut partition) in given {
-            let drained = self.runtime.block_on(tokio::time::timeout_at(deadline, &mut partition.task));
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Within the runtime, since that is whose clock it takes.
+            let drained = self.runtime.block_on(async { tokio::time::timeout(left, &mut partition.task).await });
             if drained.is_err() {
                 partition.task.abort();
                 self.late.increment(1);
