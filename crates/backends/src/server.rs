@@ -159,8 +159,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`]; that a port was taken meanwhile is one of them.
     pub fn start_again(&mut self) -> Result<()> {
-        let (child, launch) =
-            spawn(self.backend, &self.options, self.dir.path(), &self.ports, Detach::No)?;
+        let (child, launch) = spawn(self.backend, &self.options, self.dir.path(), &self.ports, Detach::No)?;
         self.child = child;
         let within = self.options.ready_within;
         await_ready(self.backend, &mut self.child, self.dir.path(), &launch.ready, within)

@@ -6,8 +6,8 @@
 mod debug;
 mod elasticsearch;
 mod file;
-mod kafka;
 mod forms;
+mod kafka;
 mod otlp;
 mod tempo;
 

@@ -13,13 +13,13 @@ use model::{Payload, Request, Signal};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rdkafka::ClientConfig;
 use serde_json::{Value, json};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
@@ -41,7 +41,12 @@ fn exporter(cluster: &Cluster, more: Value) -> Box<dyn Exporter> {
 }
 
 /// What stands in the partitions of a topic: partition, key and value.
-fn read(cluster: &Cluster, topic: &str, partitions: i32, expected: usize) -> Vec<(i32, Option<String>, Vec<u8>)> {
+fn read(
+    cluster: &Cluster,
+    topic: &str,
+    partitions: i32,
+    expected: usize,
+) -> Vec<(i32, Option<String>, Vec<u8>)> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
     let consumer: BaseConsumer = config.create().unwrap();
@@ -67,8 +72,10 @@ fn read(cluster: &Cluster, topic: &str, partitions: i32, expected: usize) -> Vec
 
 fn bodies(values: &[(i32, Option<String>, Vec<u8>)]) -> Vec<String> {
     let decoded = values.iter().map(|(_, _, value)| ExportLogsServiceRequest::decode(&value[..]).unwrap());
-    let records = decoded.flat_map(|r| r.resource_logs).flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
-    let text = |record: opentelemetry_proto::tonic::logs::v1::LogRecord| format!("{:?}", record.body.unwrap());
+    let records =
+        decoded.flat_map(|r| r.resource_logs).flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
+    let text =
+        |record: opentelemetry_proto::tonic::logs::v1::LogRecord| format!("{:?}", record.body.unwrap());
     records.map(text).map(|text| text.split('"').nth(1).unwrap().to_owned()).collect()
 }
 
@@ -109,7 +116,8 @@ async fn a_trace_lands_on_one_partition() {
     let cluster = cluster();
     cluster.create_topic("otlp_spans", 4, 1).unwrap();
     let spans = |from: u8| -> Request {
-        let span = |n: u8| Span { trace_id: vec![n % 30 + 1; 16], span_id: vec![from + n; 8], ..Span::default() };
+        let span =
+            |n: u8| Span { trace_id: vec![n % 30 + 1; 16], span_id: vec![from + n; 8], ..Span::default() };
         let scope = ScopeSpans { spans: (0..60).map(span).collect(), ..ScopeSpans::default() };
         let mut message = traces("x");
         message.resource_spans = vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }];
@@ -125,7 +133,8 @@ async fn a_trace_lands_on_one_partition() {
     for (partition, key, value) in &found {
         assert!(key.is_some());
         let decoded =
-            opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest::decode(&value[..]).unwrap();
+            opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest::decode(&value[..])
+                .unwrap();
         for span in decoded.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
             assert_eq!(*partition_of.entry(span.trace_id[0]).or_insert(*partition), *partition);
             count += 1;
@@ -200,10 +209,7 @@ async fn what_the_brokers_find_too_large_is_for_the_loop_to_halve() {
     let cluster = cluster();
     let exporter = exporter(&cluster, json!({"topics": {"logs": "small"}, "max_message_bytes": 2000}));
     exporter.send(&[log_request(&["before"])]).await.unwrap();
-    cluster.request_errors(
-        RDKafkaApiKey::Produce,
-        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE],
-    );
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
     let error = exporter.send(&[log_request(&["a", "b"])]).await.unwrap_err();
     assert!(matches!(error, ExportError::Permanent { scope: Scope::Records, .. }), "{error}");
     // And what is larger than our own limit is not even sent.

@@ -119,7 +119,8 @@ async fn every_encoding_is_read_and_what_cannot_be_is_counted_and_passed_over() 
     let found = running.collected.wait_for(4).await;
     assert_eq!(found.iter().map(Request::items).sum::<usize>(), 4);
     assert_eq!(running.counter("floodway_refused_requests_total", ("reason", "malformed")), 1);
-    eventually("the offset moves past what is malformed", || committed(&cluster, "otlp_logs") == Some(3)).await;
+    eventually("the offset moves past what is malformed", || committed(&cluster, "otlp_logs") == Some(3))
+        .await;
     eventually("and past what is empty", || committed(&cluster, "otlp_spans") == Some(2)).await;
     running.stop().await;
 
@@ -226,7 +227,7 @@ async fn a_full_budget_keeps_everything_and_its_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_window_pauses_the_partition_and_keeps_everything() {
     let id = "kafka_window";
-    through_a_narrow_way(id, "delivered", setup(id), json!({"max_in_flight": 4})).await;
+    through_a_narrow_way(id, "delivered", setup(id), json!({"max_in_flight": 40})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

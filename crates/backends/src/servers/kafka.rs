@@ -51,7 +51,8 @@ fn launch(site: &Site<'_>) -> Result<Launch> {
     let config = site.write_config("kafka.properties", site.options.config.as_deref().unwrap_or(CONFIG))?;
     let jars = format!("{}/*", site.place.lib().display());
     let java = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
-    let format = ["java", "-cp", &jars, "kafka.tools.StorageTool", "format", "-g", "-t", CLUSTER_ID, "-c", &config];
+    let format =
+        ["java", "-cp", &jars, "kafka.tools.StorageTool", "format", "-g", "-t", CLUSTER_ID, "-c", &config];
     let broker = site.ports.get("broker")?;
     Ok(Launch {
         program: "java".to_owned(),
@@ -116,7 +117,11 @@ fn tool(server: &Server, class: &str, args: &[&str], input: &str) -> Result<Stri
         return Err(Error::Timeout { what: class.to_owned(), limit: TOOL_LIMIT, detail });
     };
     if !status.success() {
-        return Err(Error::Tool { name: "kafka", status, output: format!("{}\n{}", tail(&printed), tail(&said)) });
+        return Err(Error::Tool {
+            name: "kafka",
+            status,
+            output: format!("{}\n{}", tail(&printed), tail(&said)),
+        });
     }
     let bytes = std::fs::read(&printed).map_err(Error::io("read", &printed))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

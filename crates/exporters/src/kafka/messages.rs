@@ -138,7 +138,8 @@ impl Packing {
             [] => vec![(None, request)],
             [one] => vec![(Some(one), request)],
             _ => {
-                let part = |bucket| Some((Some(bucket), request.retain(|n| buckets.get(n) == Some(&bucket))?));
+                let part =
+                    |bucket| Some((Some(bucket), request.retain(|n| buckets.get(n) == Some(&bucket))?));
                 present.into_iter().filter_map(part).collect()
             }
         }
@@ -165,7 +166,10 @@ impl Packing {
             return Ok(());
         }
         let max = self.max_bytes;
-        Err(too_bad("message_too_large", format!("a message of {bytes} bytes is over max_message_bytes ({max})")))
+        Err(too_bad(
+            "message_too_large",
+            format!("a message of {bytes} bytes is over max_message_bytes ({max})"),
+        ))
     }
 }
 
@@ -264,9 +268,9 @@ impl Visitor for Buckets<'_> {
 
 /// FNV-1a with the finaliser of MurmurHash3. It must not change: other nodes and later versions choose the same partitions.
 fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)
@@ -285,7 +289,8 @@ mod tests {
     }
 
     fn spans(ids: impl IntoIterator<Item = (u8, u8)>) -> Payload {
-        let span = |(trace, span)| Span { trace_id: vec![trace; 16], span_id: vec![span; 8], ..Span::default() };
+        let span =
+            |(trace, span)| Span { trace_id: vec![trace; 16], span_id: vec![span; 8], ..Span::default() };
         let scope = ScopeSpans { spans: ids.into_iter().map(span).collect(), ..ScopeSpans::default() };
         let resource = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
         let request = ExportTraceServiceRequest { resource_spans: vec![resource] };
@@ -350,6 +355,9 @@ mod tests {
         for (text, nanos) in texts.iter().zip(["000000002", "000000004", "000000005"]) {
             assert!(text.contains(nanos), "{text}");
         }
-        assert_eq!(json.messages(&[spans([(1, 1)])]).err().map(|e| e.to_string().contains("json")), Some(true));
+        assert_eq!(
+            json.messages(&[spans([(1, 1)])]).err().map(|e| e.to_string().contains("json")),
+            Some(true)
+        );
     }
 }

@@ -122,11 +122,7 @@ struct Topics {
 
 impl Topics {
     fn named(&self) -> [(&'static str, Option<&String>); 3] {
-        [
-            ("traces", self.traces.as_ref()),
-            ("logs", self.logs.as_ref()),
-            ("metrics", self.metrics.as_ref()),
-        ]
+        [("traces", self.traces.as_ref()), ("logs", self.logs.as_ref()), ("metrics", self.metrics.as_ref())]
     }
 
     fn of(&self, signal: Signal) -> &str {
@@ -190,7 +186,8 @@ impl Compression {
 
 impl ExporterConfig for KafkaConfig {
     const NAME: &'static str = "kafka";
-    const SUMMARY: &'static str = "Kafka topics: OTLP in protobuf or JSON, or plain JSON; idempotent, all replicas";
+    const SUMMARY: &'static str =
+        "Kafka topics: OTLP in protobuf or JSON, or plain JSON; idempotent, all replicas";
     const SIGNALS: &'static [Signal] = &Signal::ALL;
 
     fn claims(&self) -> Vec<Claim> {
@@ -212,7 +209,8 @@ impl ExporterConfig for KafkaConfig {
         if context.dry_run {
             return Ok(Box::new(KafkaExporter { config: *self, producer: None }));
         }
-        let producer = Producer::new(client, self.message_timeout(), self.key != Key::None, &context.metrics)?;
+        let producer =
+            Producer::new(client, self.message_timeout(), self.key != Key::None, &context.metrics)?;
         Ok(Box::new(KafkaExporter { config: *self, producer: Some(producer) }))
     }
 }

@@ -134,8 +134,8 @@ impl Producer {
         let key = message.bucket.map(|bucket| bucket.to_string());
         let mut report = Box::new(Report { batch: Arc::clone(batch), index });
         loop {
-            let mut record =
-                BaseRecord::<str, [u8], Box<Report>>::with_opaque_to(topic, report).payload(&message.bytes[..]);
+            let mut record = BaseRecord::<str, [u8], Box<Report>>::with_opaque_to(topic, report)
+                .payload(&message.bytes[..]);
             if let Some(key) = &key {
                 record = record.key(key.as_str());
             }

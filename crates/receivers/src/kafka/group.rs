@@ -154,7 +154,8 @@ impl Membership {
                 Some(Ok(message)) => shared.hand_over(consumer, &message),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
                 Some(Err(error)) => {
-                    let same = |(last, at): &(KafkaError, Instant)| *last == error && at.elapsed() < SAME_ERROR;
+                    let same =
+                        |(last, at): &(KafkaError, Instant)| *last == error && at.elapsed() < SAME_ERROR;
                     if !told.as_ref().is_some_and(same) {
                         tracing::warn!(component = shared.metrics.id(), "Kafka: {error}");
                         told = Some((error, Instant::now()));
@@ -257,7 +258,8 @@ impl Shared {
         for ((topic, number), mut partition) in given {
             let left = deadline.saturating_duration_since(Instant::now());
             // Within the runtime, since that is whose clock it takes.
-            let drained = self.runtime.block_on(async { tokio::time::timeout(left, &mut partition.task).await });
+            let drained =
+                self.runtime.block_on(async { tokio::time::timeout(left, &mut partition.task).await });
             if drained.is_err() {
                 partition.task.abort();
                 self.late.increment(1);
@@ -278,7 +280,10 @@ impl Shared {
             && !consumer.assignment_lost()
             && let Err(error) = consumer.commit(&positions, CommitMode::Sync)
         {
-            tracing::warn!(component = self.metrics.id(), "offsets not committed, duplicates will follow: {error}");
+            tracing::warn!(
+                component = self.metrics.id(),
+                "offsets not committed, duplicates will follow: {error}"
+            );
         }
     }
 

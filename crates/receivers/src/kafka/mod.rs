@@ -65,7 +65,7 @@ pub(crate) struct KafkaConfig {
     /// Where a group begins that has committed nothing yet: `earliest` or `latest`. Default: earliest.
     #[serde(default)]
     start: Start,
-    /// Messages of a partition that are read and not settled; more are not read. Default: 1024.
+    /// Messages of a partition that are read and not settled; more are not read. Default: 16384.
     #[serde(default = "max_in_flight")]
     max_in_flight: usize,
     /// The same in bytes. Default: 16777216 (16 MiB).
@@ -114,7 +114,7 @@ fn metrics() -> TopicConfig {
 }
 
 fn max_in_flight() -> usize {
-    1024
+    16_384
 }
 
 fn sixteen_mebibytes() -> usize {
@@ -266,6 +266,8 @@ impl KafkaConfig {
             // A topic that is made after us is found this soon.
             ("topic.metadata.refresh.interval.ms", "10000".to_owned()),
             ("fetch.message.max.bytes", "1048576".to_owned()),
+            // A partition that was paused is read again only when the request that is under way has been answered.
+            ("fetch.wait.max.ms", "100".to_owned()),
         ];
         let fixed = [
             ("group.id", self.group.clone()),
@@ -297,7 +299,12 @@ impl Receiver for KafkaConfig {
                 drain: Duration::from_millis(self.drain_timeout_ms),
             };
             let names: Vec<&String> = topics.keys().collect();
-            tracing::info!(component = context.metrics.id(), group = self.group, ?names, "Kafka group joined");
+            tracing::info!(
+                component = context.metrics.id(),
+                group = self.group,
+                ?names,
+                "Kafka group joined"
+            );
             Membership::start(self.client()?, topics, limits, context)
         })
     }

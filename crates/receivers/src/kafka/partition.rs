@@ -184,10 +184,8 @@ impl Worker {
             }
             Some(request) => {
                 let state = State::Waiting(Instant::now(), Some(permit));
-                self.window.push(
-                    offset,
-                    Held { request, messages: count, bytes, kept, pause: FIRST_PAUSE, state },
-                );
+                self.window
+                    .push(offset, Held { request, messages: count, bytes, kept, pause: FIRST_PAUSE, state });
                 self.enter();
             }
         }
