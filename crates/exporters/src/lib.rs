@@ -22,3 +22,11 @@ pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<debug::DebugConfig>(),
     ExporterFactory::of::<kafka::KafkaConfig>(),
 ];
+
+/// Registers the help texts of the exporters' own metrics. Call it once, after the recorder is installed.
+pub fn describe_all() {
+    metrics::describe_counter!(
+        "floodway_kafka_producer_restarts_total",
+        "Times that a Kafka producer was broken for good and made anew."
+    );
+}

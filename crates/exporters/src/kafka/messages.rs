@@ -10,6 +10,7 @@ use model::wire::{Field, Fields, Wire};
 use model::{Payload, Request, Signal, Splice};
 
 use super::{Encoding, Key};
+use crate::forms;
 
 /// One message.
 pub(super) struct Message {
@@ -45,7 +46,7 @@ impl Packing {
     pub(super) fn messages(&self, payloads: &[Payload]) -> Result<Vec<Message>, ExportError> {
         let mut messages = Vec::new();
         for (n, payload) in payloads.iter().enumerate() {
-            let request = as_otlp(payload)?;
+            let request = forms::otlp(payload)?.into_owned();
             if request.items() == 0 {
                 continue;
             }
@@ -64,7 +65,7 @@ impl Packing {
         Ok(messages)
     }
 
-    /// Adds a request to the last message of its bucket that has room, or as a message of its own.
+    /// Adds a request to the last message of its bucket that has room, or as a message of its own; as two where it is too large.
     fn add(
         &self,
         encoding: Encoding,
@@ -72,26 +73,29 @@ impl Packing {
         request: Request,
         messages: &mut Vec<Message>,
     ) -> Result<(), ExportError> {
-        if encoding == Encoding::OtlpJson {
+        let json = (encoding == Encoding::OtlpJson).then(|| {
             let mut json = Vec::new();
             otlp_json::encode(&request, &mut json);
-            self.check_size(json.len())?;
-            let origin = Origin::Requests(vec![request]);
-            messages.push(Message { bucket, bytes: json.into(), origin });
-            return Ok(());
+            json
+        });
+        let size = json.as_ref().map_or(request.bytes().len(), Vec::len);
+        if let Err(too_large) = self.check_size(size) {
+            let middle = request.items() / 2;
+            let halves = (request.retain(|n| n < middle), request.retain(|n| n >= middle));
+            let (Some(first), Some(second)) = halves else { return Err(too_large) };
+            self.add(encoding, bucket, first, messages)?;
+            return self.add(encoding, bucket, second, messages);
         }
-        let size = request.bytes().len();
-        self.check_size(size)?;
         let last = messages.iter_mut().rev().find(|message| message.bucket == bucket);
-        match last {
-            Some(Message { origin: Origin::Requests(requests), .. })
+        match (json, last) {
+            (None, Some(Message { origin: Origin::Requests(requests), .. }))
                 if requests.iter().map(|r| r.bytes().len()).sum::<usize>() + size <= self.max_bytes =>
             {
                 requests.push(request);
             }
-            _ => {
-                let origin = Origin::Requests(vec![request]);
-                messages.push(Message { bucket, bytes: Bytes::new(), origin });
+            (json, _) => {
+                let bytes = json.map_or_else(Bytes::new, Bytes::from);
+                messages.push(Message { bucket, bytes, origin: Origin::Requests(vec![request]) });
             }
         }
         Ok(())
@@ -217,18 +221,6 @@ pub(super) fn remainder(messages: impl Iterator<Item = Message>, message: String
     Exported { rejected: Vec::new(), remainder }
 }
 
-/// The payload as OTLP.
-fn as_otlp(payload: &Payload) -> Result<Request, ExportError> {
-    match payload {
-        Payload::Otlp(request) => Ok(request.clone()),
-        Payload::Series(_) => Err(ExportError::Permanent {
-            reason: "unsupported_form",
-            message: "Prometheus series cannot be written to Kafka".to_owned(),
-            scope: Scope::Request,
-        }),
-    }
-}
-
 /// Finds the bucket of every record.
 struct Buckets<'a> {
     buf: &'a [u8],
@@ -330,8 +322,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_left_to_the_loop_to_halve() {
-        let error = packing(Key::None).messages(&[spans((0..200).map(|n| (n, n)))]).err().unwrap();
+    fn a_request_that_is_too_large_becomes_several_messages() {
+        for encoding in [Encoding::OtlpProto, Encoding::OtlpJson] {
+            let packing = Packing { encoding, ..packing(Key::None) };
+            let messages = packing.messages(&[spans((0..200).map(|n| (n, n)))]).unwrap();
+            assert!(messages.len() > 1 && messages.iter().all(|m| m.bytes.len() <= 4000));
+            if encoding == Encoding::OtlpProto {
+                assert!(messages.iter().flat_map(traces_of).eq(0..200));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_left_to_the_loop_to_find() {
+        let small = Packing { max_bytes: 20, ..packing(Key::None) };
+        let error = small.messages(&[spans([(1, 1), (2, 2)])]).err().unwrap();
         let ExportError::Permanent { reason, scope, .. } = error else { panic!() };
         assert_eq!((reason, scope), ("message_too_large", Scope::Records));
     }
