@@ -47,8 +47,9 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")] {
-    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("kafka", "brokers")] {
+    let needed =
+        [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints"), ("kafka", "brokers")];
+    for (name, missing) in needed {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }
