@@ -33,7 +33,7 @@ pub fn describe_all() {
     describe_counter!(
         "floodway_udp_dropped_datagrams_total",
         "Datagrams that were lost, by reason; `kernel` are those that the socket's buffer had no room for."
-    describe_counter!("floodway_line_problems_total", "Lines that were not as they should be, by problem.");
+    );
     describe_gauge!("floodway_kafka_assigned_partitions", "Partitions that this member of the group reads.");
     describe_counter!("floodway_kafka_rebalances_total", "Times that partitions were taken on or given up.");
     describe_counter!(
