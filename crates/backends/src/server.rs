@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::catalog::{Backend, Launch, Ready, Site, find};
 use crate::error::{Error, Result};
-use crate::home::Home;
+use crate::home::{Home, Place};
 use crate::http::{self, Response};
 use crate::install::is_installed;
 use crate::net::Ports;
@@ -163,6 +163,11 @@ impl Server {
         self.child = child;
         let limit = self.options.ready_within;
         await_ready(self.backend, &mut self.child, self.dir.path(), &launch.ready, limit)
+    }
+
+    /// Where it is installed.
+    pub(crate) fn place(&self) -> Result<Place> {
+        Ok(self.backend.place(&self.options.home()?))
     }
 
     /// Ends it and waits, up to `grace` for a clean end; then returns its log.

@@ -7,6 +7,7 @@ use model::{Request, Signal};
 
 use crate::elasticsearch::{self, Bulk, BulkEncoder, BulkOptions, DataStream, IndexPattern, Mapping, Target};
 use crate::json_lines::{JsonLines, JsonLinesLimits};
+use crate::json_log;
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
@@ -253,6 +254,7 @@ fn run(limits: JsonLinesLimits, stream: &[u8], chunk_bytes: usize) -> Vec<Reques
     for request in &requests {
         sound(request);
         encoded(request);
+        plain(request);
     }
     let records: usize = requests.iter().map(Request::items).sum();
     assert_eq!(records as u64, session.counters().events);
@@ -324,15 +326,30 @@ fn sound(request: &Request) {
     }
 }
 
+/// Each record as plain JSON, which serde_json can read.
+fn plain(request: &Request) {
+    let mut records = 0;
+    json_log::records(request, |json| {
+        records += 1;
+        assert!(!json.contains(&b'\n'));
+        read(json);
+    });
+    assert_eq!(records, request.items());
+}
+
+fn read(json: &[u8]) {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.disable_recursion_limit();
+    let read =
+        <serde::de::IgnoredAny as serde::Deserialize>::deserialize(&mut reader).and_then(|_| reader.end());
+    assert!(read.is_ok(), "not JSON: {}", String::from_utf8_lossy(json));
+}
+
 /// The request as JSON, which serde_json can read.
 fn encoded(request: &Request) -> Vec<u8> {
     let mut json = Vec::new();
     otlp_json::encode(request, &mut json);
     assert!(!json.contains(&b'\n'));
-    let mut reader = serde_json::Deserializer::from_slice(&json);
-    reader.disable_recursion_limit();
-    let read =
-        <serde::de::IgnoredAny as serde::Deserialize>::deserialize(&mut reader).and_then(|_| reader.end());
-    assert!(read.is_ok(), "not JSON: {}", String::from_utf8_lossy(&json));
+    read(&json);
     json
 }

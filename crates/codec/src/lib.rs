@@ -8,6 +8,7 @@
 //! | [`syslog`] | RFC 5424 and RFC 3164 messages, and RFC 6587 framing, into log records |
 //! | [`loki`] | Loki's push messages, both ways |
 //! | [`snappy`] | the blocks that they are compressed in |
+//! | [`json_log`] | log records as plain JSON objects |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -20,6 +21,7 @@ pub mod elasticsearch;
 pub mod fuzzing;
 mod json;
 pub mod json_lines;
+pub mod json_log;
 mod json_text;
 pub mod lines;
 pub mod logs;

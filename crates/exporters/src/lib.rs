@@ -8,6 +8,7 @@ mod elasticsearch;
 mod file;
 mod forms;
 mod http_shared;
+mod kafka;
 mod loki;
 mod otlp;
 mod tempo;
@@ -22,12 +23,18 @@ pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<file::FileConfig>(),
     ExporterFactory::of::<elasticsearch::ElasticsearchConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
+    ExporterFactory::of::<kafka::KafkaConfig>(),
 ];
 
 /// Registers the help texts of the exporters' own metrics. Call it once, after the recorder is installed.
 pub fn describe_all() {
-    metrics::describe_counter!(
+    use metrics::describe_counter;
+    describe_counter!(
         "floodway_reduced_labels_total",
         "Log records that lost a label because there were too many streams."
+    );
+    describe_counter!(
+        "floodway_kafka_producer_restarts_total",
+        "Times that a Kafka producer was broken for good and made anew."
     );
 }

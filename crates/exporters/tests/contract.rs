@@ -20,6 +20,7 @@ fn smallest(name: &str, folder: &Path) -> Value {
         "file" => json!({"directory": folder}),
         "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
+        "kafka" => json!({"brokers": ["127.0.0.1:1"]}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
 }
@@ -46,9 +47,14 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    for (name, missing) in
-        [("otlp", "endpoint"), ("loki", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")]
-    {
+    let needed = [
+        ("otlp", "endpoint"),
+        ("loki", "endpoint"),
+        ("file", "directory"),
+        ("elasticsearch", "endpoints"),
+        ("kafka", "brokers"),
+    ];
+    for (name, missing) in needed {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }

@@ -52,7 +52,10 @@ impl Summary {
             redaction: redaction(&pipeline.processors, origin),
         });
         Self {
-            listens: receivers.map(|r| (r.id.clone(), places(&r.config.claims(), true))).collect(),
+            listens: receivers
+                .map(|r| (r.id.clone(), places(&r.config.claims(), true)))
+                .filter(|(_, place)| !place.is_empty())
+                .collect(),
             writes: exporters
                 .map(|e| (e.id.clone(), places(&e.config.claims(), false)))
                 .filter(|(_, place)| !place.is_empty())

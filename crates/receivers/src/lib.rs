@@ -5,6 +5,7 @@
 
 mod admission;
 mod http_answer;
+mod kafka;
 mod logstash;
 mod loki_push;
 mod otlp;
@@ -19,6 +20,7 @@ pub const RECEIVERS: &[ReceiverFactory] = &[
     ReceiverFactory::of::<logstash::LogstashConfig>(),
     ReceiverFactory::of::<syslog::SyslogConfig>(),
     ReceiverFactory::of::<loki_push::LokiPushConfig>(),
+    ReceiverFactory::of::<kafka::KafkaConfig>(),
 ];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.
@@ -34,5 +36,11 @@ pub fn describe_all() {
     describe_counter!(
         "floodway_udp_dropped_datagrams_total",
         "Datagrams that were lost, by reason; `kernel` are those that the socket's buffer had no room for."
+    );
+    describe_gauge!("floodway_kafka_assigned_partitions", "Partitions that this member of the group reads.");
+    describe_counter!("floodway_kafka_rebalances_total", "Times that partitions were taken on or given up.");
+    describe_counter!(
+        "floodway_kafka_partitions_given_up_late_total",
+        "Partitions given up before all that was read was delivered; the rest is delivered twice."
     );
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::parse;
 use engine::component::Claim;
 use engine::testing;
-use engine::{BuildContext, ComponentKind};
+use engine::{BuildContext, ComponentKind, ReceiverFactory};
 use receivers::RECEIVERS;
 use serde_json::{Value, json};
 
@@ -18,8 +18,16 @@ fn smallest(name: &str, addr: &str) -> Value {
         "otlp" => json!({"grpc": {"endpoint": addr}}),
         "logstash" | "loki_push" => json!({"endpoint": addr}),
         "syslog" => json!({"tcp": {"endpoint": addr}}),
+        "kafka" => json!({"brokers": [addr]}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
+}
+
+/// Those that go and fetch, and listen nowhere.
+const CLIENTS: &[&str] = &["kafka"];
+
+fn listeners() -> impl Iterator<Item = &'static ReceiverFactory> {
+    RECEIVERS.iter().filter(|factory| !CLIENTS.contains(&factory.name))
 }
 
 #[test]
@@ -34,9 +42,12 @@ fn names_are_unique_and_everything_is_said() {
 
 #[test]
 fn the_smallest_settings_parse_and_state_their_claims() {
-    for factory in RECEIVERS {
+    for factory in listeners() {
         let config = parse(factory.name, &smallest(factory.name, "127.0.0.1:14999")).unwrap();
         assert_eq!(config.claims(), [Claim::Tcp("127.0.0.1:14999".into())], "{}", factory.name);
+    }
+    for name in CLIENTS {
+        assert!(parse(name, &smallest(name, "127.0.0.1:1")).unwrap().claims().is_empty(), "{name}");
     }
     let both = parse("otlp", &json!({"grpc": {}, "http": {}})).unwrap();
     let claims = ["127.0.0.1:4317", "127.0.0.1:4318"].map(|a| Claim::Tcp(a.into()));
@@ -78,7 +89,7 @@ fn a_dry_run_binds_nothing() {
 
 #[tokio::test]
 async fn an_address_in_use_is_an_error_at_start_that_names_it() {
-    for factory in RECEIVERS {
+    for factory in listeners() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = taken.local_addr().unwrap().to_string();
         let config = parse(factory.name, &smallest(factory.name, &addr)).unwrap();
@@ -92,7 +103,7 @@ async fn an_address_in_use_is_an_error_at_start_that_names_it() {
 
 #[tokio::test]
 async fn it_ends_when_it_is_told_to_and_frees_its_address() {
-    for factory in RECEIVERS {
+    for factory in listeners() {
         let setup = common::setup(&format!("contract_stop_{}", factory.name));
         let running = common::Running::start(factory.name, setup, |addr| smallest(factory.name, addr)).await;
         let idle = std::net::TcpStream::connect(running.addr).unwrap();

@@ -1,6 +1,6 @@
 //! One file a backend: version, ports, where it comes from, how it is started. Listed in `catalog::BACKENDS`.
 
-pub(crate) mod kafka;
+pub mod kafka;
 pub(crate) mod logger;
 pub mod loki;
 pub(crate) mod opensearch;

@@ -200,6 +200,13 @@ impl Floodway {
         kill_process(pid, Signal::TERM).unwrap();
     }
 
+    /// Sends SIGKILL and waits until it has ended.
+    pub(crate) fn kill(mut self) -> Stopped {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        Stopped { status, running: self }
+    }
+
     /// Sends SIGTERM and waits until it has ended.
     pub(crate) fn stop(mut self) -> Stopped {
         self.terminate();
