@@ -143,6 +143,27 @@ impl Server {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Ends its process and waits, up to `grace` for a clean end. Its data and its ports stay: see [`Self::start_again`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be waited for.
+    pub fn halt(&mut self, grace: Duration) -> Result<()> {
+        process::stop_child(&mut self.child, grace)
+            .map(|_| ())
+            .map_err(Error::io("end the process of", self.dir.path()))
+    }
+
+    /// Starts the process of a server that was halted, with its data and on its ports, and waits until it is ready. Its log
+    /// begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_again(&mut self, options: &Options) -> Result<()> {
+        let (child, launch) = spawn(self.backend, options, self.dir.path(), &self.ports, Detach::No)?;
+        (self.child, self.url) = (child, launch.url);
+        await_ready(self.backend, &mut self.child, self.dir.path(), &launch.ready, options.ready_within)
+    }
+
     /// Ends it and waits, up to `grace` for a clean end; then returns its log.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! | [`json_lines`] | Logstash's JSON over TCP: one object a line, into log records |
 //! | [`elasticsearch`] | log records to bulk bodies of Elasticsearch and OpenSearch, and their answers |
 //! | [`syslog`] | RFC 5424 and RFC 3164 messages, and RFC 6587 framing, into log records |
+//! | [`prometheus`] | Prometheus remote-write, and series to and from OTLP |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -22,6 +23,7 @@ mod json_text;
 pub mod lines;
 pub mod logs;
 pub mod otlp_json;
+pub mod prometheus;
 pub mod severity;
 pub mod syslog;
 pub mod timestamp;

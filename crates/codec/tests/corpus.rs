@@ -48,3 +48,8 @@ fn syslog_message() {
 fn syslog_stream() {
     replay("syslog_stream", codec::fuzzing::syslog_stream);
 }
+
+#[test]
+fn prometheus_series() {
+    replay("prometheus_series", codec::fuzzing::prometheus_series);
+}

@@ -7,7 +7,9 @@ mod debug;
 mod elasticsearch;
 mod file;
 mod forms;
+mod headers;
 mod otlp;
+mod prometheus_remote_write;
 mod tempo;
 
 use engine::ExporterFactory;
@@ -18,5 +20,16 @@ pub const EXPORTERS: &[ExporterFactory] = &[
     ExporterFactory::of::<tempo::TempoConfig>(),
     ExporterFactory::of::<file::FileConfig>(),
     ExporterFactory::of::<elasticsearch::ElasticsearchConfig>(),
+    ExporterFactory::of::<prometheus_remote_write::PrometheusRemoteWriteConfig>(),
     ExporterFactory::of::<debug::DebugConfig>(),
 ];
+
+/// Registers the help texts of the exporters' own metrics. Call it once, after the recorder is installed.
+pub fn describe_all() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!(
+        "floodway_prometheus_joined_labels_total",
+        "Attributes of OTLP metrics that became the same label and were joined."
+    );
+    describe_gauge!("floodway_prometheus_accumulated_series", "Delta series whose totals are kept.");
+}

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 fn smallest(name: &str, folder: &Path) -> Value {
     match name {
         "otlp" => json!({"endpoint": "http://127.0.0.1:1"}),
+        "prometheus_remote_write" => json!({"endpoint": "http://127.0.0.1:1/api/v1/write"}),
         "file" => json!({"directory": folder}),
         "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
@@ -46,7 +47,12 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
         let error = parse(factory.name, &settings).err().unwrap();
         assert!(error.contains("endpiont"), "{}: {error}", factory.name);
     }
-    for (name, missing) in [("otlp", "endpoint"), ("file", "directory"), ("elasticsearch", "endpoints")] {
+    for (name, missing) in [
+        ("otlp", "endpoint"),
+        ("prometheus_remote_write", "endpoint"),
+        ("file", "directory"),
+        ("elasticsearch", "endpoints"),
+    ] {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
     }
@@ -79,7 +85,11 @@ fn claims_are_stated() {
 
 #[test]
 fn delivery_settings_reach_the_engine() {
-    for (name, settings) in [("otlp", json!({"endpoint": "x:1"})), ("file", json!({"directory": "x"}))] {
+    for (name, settings) in [
+        ("otlp", json!({"endpoint": "x:1"})),
+        ("prometheus_remote_write", json!({"endpoint": "x:1"})),
+        ("file", json!({"directory": "x"})),
+    ] {
         let mut settings = settings;
         settings["queue"] = json!({"max_requests": 7});
         settings["retry"] = json!({"timeout_ms": 123});

@@ -49,6 +49,7 @@ impl Telemetry {
         engine::describe_all();
         receivers::describe_all();
         processors::describe_all();
+        exporters::describe_all();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             handle,

@@ -5,7 +5,7 @@ pub(crate) mod logger;
 pub(crate) mod loki;
 pub(crate) mod opensearch;
 pub(crate) mod otelcol;
-pub(crate) mod prometheus;
+pub mod prometheus;
 pub(crate) mod rsyslog;
 pub(crate) mod telemetrygen;
 pub mod tempo;

@@ -10,7 +10,7 @@ mod response;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::HeaderMap;
 use engine::{
     BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
 };
@@ -18,6 +18,8 @@ use model::Signal;
 use net::config::{ClientTls, Compression};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::headers::header_map;
 
 /// Sends OTLP to a collector or a backend that speaks it: Tempo, Jaeger, Loki, Prometheus and others.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -93,44 +95,6 @@ impl OtlpConfig {
     }
 
     fn header_map(&self) -> Result<HeaderMap, BuildError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
-                BuildError::because(
-                    format!("headers: {name:?} is no header name; use letters, digits and -"),
-                    e,
-                )
-            })?;
-            if is_ours(&parsed) {
-                return Err(BuildError::new(format!(
-                    "headers: {name} is set by the protocol itself; take it out"
-                )));
-            }
-            let mut value = HeaderValue::try_from(value.as_str()).map_err(|e| {
-                BuildError::because(
-                    format!("headers: the value of {name} has a line break or a control character"),
-                    e,
-                )
-            })?;
-            // Credentials are among them: never in a log.
-            value.set_sensitive(true);
-            headers.insert(parsed, value);
-        }
-        Ok(headers)
+        header_map(&self.headers, |name| name.starts_with("grpc-"))
     }
-}
-
-/// Headers that say how a request is sent, which only the transport knows.
-fn is_ours(name: &HeaderName) -> bool {
-    const NAMES: [&str; 8] = [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
 }
