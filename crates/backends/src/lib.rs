@@ -39,7 +39,7 @@ pub use home::Home;
 pub use install::{Installed, install, is_installed};
 pub use net::{PortSpec, Ports};
 pub use server::{Options, Server};
-pub use servers::{kafka, loki, tempo};
+pub use servers::{kafka, loki, prometheus, tempo};
 pub use steps::{Phase, Progress};
 pub use toolchain::{Missing, Need};
 pub use tools::run_tool;

@@ -36,6 +36,40 @@ pub fn otlp_json(data: &[u8]) {
     }
 }
 
+/// `data` as OTLP metrics that become series and OTLP again: every point is counted once, labels are in order, and what comes out
+/// is a sound request. Both remote-write encoders take the series.
+pub fn prometheus_series(data: &[u8]) {
+    use crate::prometheus::delta::Limits;
+    use crate::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap};
+    use crate::prometheus::from_otlp::{FromOtlp, FromOtlpOptions};
+
+    let Ok((request, _)) = Request::receive(Signal::Metrics, Bytes::copy_from_slice(data)) else { return };
+    let accumulate = Some(Limits { max_series: 2, idle_ms: 1000 });
+    for (custom_buckets, accumulate) in [(false, None), (true, accumulate)] {
+        let options = FromOtlpOptions {
+            custom_buckets,
+            accumulate,
+            resource_labels: vec!["*".to_owned()],
+            ..FromOtlpOptions::default()
+        };
+        let mut builder = model::SeriesBuilder::new();
+        let Ok(report) = FromOtlp::new(options).convert([&request], 1_000, &mut builder) else { return };
+        let batch = builder.finish();
+        assert_eq!(batch.items() as u64 + report.refused.values().sum::<u64>(), request.items() as u64);
+        let external = ExternalLabels::new([("a".to_owned(), "b".to_owned())]);
+        let (mut v1, mut v2) = (EncoderV1::new(), EncoderV2::new());
+        v2.begin_batch(batch.symbols().len());
+        for series in batch.iter() {
+            assert!(series.labels().iter().map(|(name, _)| name).is_sorted_by(|a, b| a < b));
+            assert!(series.labels().iter().all(|(name, value)| !name.is_empty() && !value.is_empty()));
+            v1.push(&series, &external);
+            v2.push(&series, &external, &FamilyMap::default());
+        }
+        assert_eq!(v1.samples(), v2.samples());
+        sound(&crate::prometheus::to_otlp::to_otlp(&batch));
+    }
+}
+
 /// `data` as the answer of a server to as many documents as its first byte says: every document has one verdict.
 pub fn elasticsearch_response(data: &[u8]) {
     let Some((&items, body)) = data.split_first() else {

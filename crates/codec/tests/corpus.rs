@@ -63,3 +63,8 @@ fn loki_json() {
 fn loki_encode() {
     replay("loki_encode", codec::fuzzing::loki_encode);
 }
+
+#[test]
+fn prometheus_series() {
+    replay("prometheus_series", codec::fuzzing::prometheus_series);
+}

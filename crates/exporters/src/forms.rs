@@ -2,17 +2,11 @@
 
 use std::borrow::Cow;
 
-use engine::{ExportError, Scope};
+use codec::prometheus::otlp_form;
+use engine::ExportError;
 use model::{Payload, Request};
 
 /// The payload as OTLP.
 pub(crate) fn otlp(payload: &Payload) -> Result<Cow<'_, Request>, ExportError> {
-    match payload {
-        Payload::Otlp(request) => Ok(Cow::Borrowed(request)),
-        Payload::Series(_) => Err(ExportError::Permanent {
-            reason: "unsupported_form",
-            message: "this destination takes OTLP, and Prometheus series cannot be converted yet".to_owned(),
-            scope: Scope::Request,
-        }),
-    }
+    Ok(otlp_form(payload))
 }

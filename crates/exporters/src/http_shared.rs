@@ -8,14 +8,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// Most characters of what a destination says that are kept.
 const MAX_TEXT: usize = 300;
 
-/// The headers that a user has set. Those that say how a request is sent are the transport's own and refused.
-pub(crate) fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, BuildError> {
+/// The headers that a user has set. Those that say how a request is sent are the transport's own and refused; `ours` says which
+/// further ones belong to the protocol.
+pub(crate) fn header_map(
+    headers: &BTreeMap<String, String>,
+    ours: impl Fn(&str) -> bool,
+) -> Result<HeaderMap, BuildError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
             BuildError::because(format!("headers: {name:?} is no header name; use letters, digits and -"), e)
         })?;
-        if is_ours(&parsed) {
+        if TRANSPORT.contains(&parsed.as_str()) || ours(parsed.as_str()) {
             return Err(BuildError::new(format!(
                 "headers: {name} is set by the protocol itself; take it out"
             )));
@@ -34,19 +38,16 @@ pub(crate) fn secret(value: &str, what: &str) -> Result<HeaderValue, BuildError>
 }
 
 /// Headers that say how a request is sent, which only the transport knows.
-fn is_ours(name: &HeaderName) -> bool {
-    const NAMES: [&str; 8] = [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.contains(&name.as_str()) || name.as_str().starts_with("grpc-")
-}
+const TRANSPORT: [&str; 8] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What a destination says, fit for a line of a log.
 pub(crate) fn printable(text: &str) -> String {

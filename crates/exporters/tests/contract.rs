@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 fn smallest(name: &str, folder: &Path) -> Value {
     match name {
         "otlp" | "loki" => json!({"endpoint": "http://127.0.0.1:1"}),
+        "prometheus_remote_write" => json!({"endpoint": "http://127.0.0.1:1/api/v1/write"}),
         "file" => json!({"directory": folder}),
         "elasticsearch" => json!({"endpoints": ["http://127.0.0.1:1"]}),
         "tempo" | "debug" => json!({}),
@@ -50,6 +51,7 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
     let needed = [
         ("otlp", "endpoint"),
         ("loki", "endpoint"),
+        ("prometheus_remote_write", "endpoint"),
         ("file", "directory"),
         ("elasticsearch", "endpoints"),
         ("kafka", "brokers"),
@@ -90,6 +92,7 @@ fn delivery_settings_reach_the_engine() {
     let all = [
         ("otlp", json!({"endpoint": "x:1"})),
         ("loki", json!({"endpoint": "x:1"})),
+        ("prometheus_remote_write", json!({"endpoint": "x:1"})),
         ("file", json!({"directory": "x"})),
     ];
     for (name, settings) in all {

@@ -199,3 +199,25 @@ fn labels_that_cannot_be_are_refused() {
     assert_eq!(builder.exemplar(&[(Symbol(9), a)], 0.0, 0), Err(LabelError::NoSymbol));
     assert!(builder.finish().is_empty());
 }
+
+#[test]
+fn uncounted_series_go_along_and_are_not_counted() {
+    let mut builder = SeriesBuilder::new();
+    for (name, is_part) in [("h_count", false), ("h_sum", true), ("h_bucket", true)] {
+        builder.series([("__name__", name)], |_| Metadata::default()).unwrap();
+        if is_part {
+            builder.uncounted();
+        }
+        builder.sample(Sample { value: 1.0, timestamp_ms: 1, start_ms: 0 });
+    }
+    assert_eq!(builder.items(), 1);
+    let mut batch = builder.finish();
+    assert_eq!((batch.items(), batch.len()), (1, 3));
+    assert_eq!(
+        batch.iter().map(|series| (series.len(), series.items())).collect::<Vec<_>>(),
+        [(1, 1), (1, 0), (1, 0)]
+    );
+    batch.retain(|index| index > 0);
+    assert_eq!((batch.items(), batch.len()), (0, 2));
+    assert!(batch.get(0).unwrap().is_uncounted());
+}

@@ -49,7 +49,7 @@ impl LokiExporter {
             ..HttpClientOptions::new(endpoint.strip_suffix(PATH).unwrap_or(endpoint))
         };
         let client = HttpClient::new(&options).map_err(|e| BuildError::new(e.to_string()))?;
-        let mut headers = header_map(&config.headers)?;
+        let mut headers = header_map(&config.headers, |_| false)?;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         if let Some(tenant) = &config.tenant
             && headers.insert(TENANT, secret(tenant, "tenant")?).is_some()

@@ -19,6 +19,8 @@ use net::config::{ClientTls, Compression};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::http_shared::header_map;
+
 /// Sends OTLP to a collector or a backend that speaks it: Tempo, Jaeger, Loki, Prometheus and others.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +95,6 @@ impl OtlpConfig {
     }
 
     fn header_map(&self) -> Result<HeaderMap, BuildError> {
-        crate::http_shared::header_map(&self.headers)
+        header_map(&self.headers, |name| name.starts_with("grpc-"))
     }
 }

@@ -138,6 +138,7 @@ impl SeriesBuilder {
             histograms: here(batch.histograms.len()),
             exemplars: here(batch.exemplars.len()),
             metadata,
+            uncounted: false,
         });
         Ok(())
     }
@@ -157,11 +158,20 @@ impl SeriesBuilder {
         Ok(Metadata { kind, help: self.intern(help)?, unit: self.intern(unit)? })
     }
 
+    /// Says that the last series is but a part of a record that another series stands for: the buckets and the sum of a
+    /// histogram, of which the count is counted. To be called before it has samples.
+    pub fn uncounted(&mut self) {
+        if let Some(last) = self.batch.series.last_mut() {
+            self.batch.items -= last.items();
+            last.uncounted = true;
+        }
+    }
+
     /// Adds a float sample to the last series.
     pub fn sample(&mut self, sample: Sample) {
         if let Some(last) = self.batch.series.last_mut() {
             last.samples.len += 1;
-            self.batch.items += 1;
+            self.batch.items += usize::from(!last.uncounted);
             self.batch.samples.push(sample);
         }
     }
@@ -170,7 +180,7 @@ impl SeriesBuilder {
     pub fn histogram(&mut self, histogram: &Histogram<'_>) {
         if let Some(last) = self.batch.series.last_mut() {
             last.histograms.len += 1;
-            self.batch.items += 1;
+            self.batch.items += usize::from(!last.uncounted);
             let stored = self.batch.pools.store(histogram);
             self.batch.histograms.push(stored);
         }
@@ -203,7 +213,7 @@ impl SeriesBuilder {
         self.batch.families.push(Family { name, metadata });
     }
 
-    /// Samples and histograms so far.
+    /// Samples and histograms so far, those of uncounted series left out.
     pub fn items(&self) -> usize {
         self.batch.items
     }

@@ -8,7 +8,7 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::{Labels, Symbols};
+use super::{Labels, Symbol, Symbols};
 
 /// The key of the hashes. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -49,10 +49,25 @@ impl LabelHasher {
 impl SymbolHashes {
     /// The hash of a label set of the same batch.
     pub fn labels(&self, labels: &Labels<'_>) -> u128 {
+        self.mix(labels.refs.len() as u64, labels.refs.iter().copied())
+    }
+
+    /// The hash of some of its labels, or of any symbols, in this order. `salt` tells apart what is hashed for different uses.
+    pub fn symbols(&self, salt: u64, symbols: impl IntoIterator<Item = Symbol>) -> u128 {
+        let mut count = 0u64;
+        let counted = symbols.into_iter().map(|symbol| {
+            count += 1;
+            symbol.0
+        });
+        let hash = self.mix(!salt, counted);
+        hash.wrapping_add(u128::from(count) << 64)
+    }
+
+    fn mix(&self, seed: u64, symbols: impl IntoIterator<Item = u32>) -> u128 {
         const MULTIPLIERS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
-        let mut state = [labels.refs.len() as u64, !(labels.refs.len() as u64)];
-        for symbol in labels.refs {
-            let hash = self.of.get(*symbol as usize).copied().unwrap_or_default();
+        let mut state = [seed, !seed];
+        for symbol in symbols {
+            let hash = self.of.get(symbol as usize).copied().unwrap_or_default();
             for lane in [0, 1] {
                 let mixed = u128::from(state[lane] ^ hash[lane]) * u128::from(MULTIPLIERS[lane]);
                 state[lane] =
@@ -107,5 +122,24 @@ mod tests {
         hasher.symbols(batch.symbols(), &mut fresh);
         let of = |hashes: &SymbolHashes| hashes.labels(&batch.get(0).unwrap().labels());
         assert_eq!((of(&grown), of(&fresh)), (old, old));
+    }
+
+    #[test]
+    fn parts_of_label_sets_have_hashes_of_their_own() {
+        let (one, two) =
+            (batch(&[&[("a", "1"), ("b", "2")]]), batch(&[&[("z", "1"), ("b", "2"), ("a", "1")]]));
+        let hasher = LabelHasher::new();
+        let hash = |batch: &SeriesBatch, salt: u64, keep: &[&str]| {
+            let mut of = SymbolHashes::default();
+            hasher.symbols(batch.symbols(), &mut of);
+            let labels = batch.get(0).unwrap().labels();
+            let kept = labels.symbols().filter(|(name, _)| keep.contains(&batch.symbols().get(*name)));
+            of.symbols(salt, kept.flat_map(|(name, value)| [name, value]))
+        };
+        assert_eq!(hash(&one, 0, &["a", "b"]), hash(&two, 0, &["a", "b"]));
+        assert_eq!(hash(&one, 0, &[]), hash(&two, 0, &[]));
+        assert_ne!(hash(&one, 0, &["a"]), hash(&one, 1, &["a"]));
+        assert_ne!(hash(&one, 0, &["a"]), hash(&one, 0, &["b"]));
+        assert_ne!(hash(&two, 0, &["a"]), hash(&two, 0, &["z"]));
     }
 }

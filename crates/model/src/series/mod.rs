@@ -125,11 +125,16 @@ struct Entry {
     histograms: Run,
     exemplars: Run,
     metadata: Metadata,
+    uncounted: bool,
 }
 
 impl Entry {
-    fn items(&self) -> usize {
+    fn samples(&self) -> usize {
         (self.samples.len + self.histograms.len) as usize
+    }
+
+    fn items(&self) -> usize {
+        if self.uncounted { 0 } else { self.samples() }
     }
 }
 
@@ -155,7 +160,8 @@ pub struct SeriesBatch {
 }
 
 impl SeriesBatch {
-    /// Samples and histograms in it: what pipelines count. Exemplars and metadata go with them uncounted.
+    /// Samples and histograms in it: what pipelines count. Exemplars and metadata go with them uncounted, and so do series that
+    /// are but a part of a record ([`SeriesBuilder::uncounted`]).
     pub fn items(&self) -> usize {
         self.items
     }
@@ -370,9 +376,30 @@ impl<'a> SeriesRef<'a> {
         self.entry.metadata
     }
 
+    /// The same with the texts: kind, help, unit.
+    pub fn metadata_text(&self) -> (MetricKind, &'a str, &'a str) {
+        let Metadata { kind, help, unit } = self.entry.metadata;
+        (kind, self.batch.symbols.get(help), self.batch.symbols.get(unit))
+    }
+
     /// Samples and histograms in it.
+    pub fn len(&self) -> usize {
+        self.entry.samples()
+    }
+
+    /// Whether it has neither a sample nor a histogram.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What pipelines count of it: its samples and histograms, or none if it is but a part of a record.
     pub fn items(&self) -> usize {
         self.entry.items()
+    }
+
+    /// Whether it is but a part of a record: [`SeriesBuilder::uncounted`].
+    pub fn is_uncounted(&self) -> bool {
+        self.entry.uncounted
     }
 }
 
