@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use model::series::{
-    BucketSpan, Buckets, Count, Histogram, LabelError, Metadata, MetricKind, Sample, SeriesBatch,
-    SeriesBuilder, Symbol, Symbols,
+    BucketSpan, Buckets, Count, Histogram, LabelError, LabelHasher, Metadata, MetricKind, Sample,
+    SeriesBatch, SeriesBuilder, Symbol, SymbolHashes, Symbols,
 };
 use proptest::prelude::*;
 
@@ -35,7 +35,10 @@ fn read(batch: &SeriesBatch) -> Naive {
 }
 
 fn naive() -> impl Strategy<Value = Naive> {
-    let labels = prop::collection::btree_map("[a-d]{1,2}", "[x-z]{1,3}", 0..5);
+    let labels = prop_oneof![
+        3 => prop::collection::btree_map("[a-d]{1,2}", "[x-z]{1,3}", 0..5),
+        1 => prop::collection::btree_map("a", "x", 0..2),
+    ];
     let samples = prop::collection::vec((-5.0..5.0, 0..9_i64), 0..4);
     prop::collection::vec((labels, samples), 0..12)
 }
@@ -68,6 +71,35 @@ proptest! {
     }
 
     #[test]
+    fn equal_series_are_merged(naive in naive()) {
+        let mut batch = build(&naive);
+        let (hasher, mut symbols) = (LabelHasher::new(), SymbolHashes::default());
+        hasher.symbols(batch.symbols(), &mut symbols);
+        let hashes: Vec<_> = batch.iter().map(|series| symbols.labels(&series.labels())).collect();
+        let merged = batch.merge_equal(&hashes);
+        let mut expected: Naive = Vec::new();
+        for (labels, samples) in naive.clone() {
+            let is_empty = samples.is_empty();
+            match expected.iter_mut().find(|(known, of)| *known == labels && of.is_empty() == is_empty) {
+                Some((_, known)) => known.extend(samples),
+                None => expected.push((labels, samples)),
+            }
+        }
+        for (labels, samples) in &mut expected {
+            let was_merged = naive.iter().filter(|(of, s)| of == labels && s.is_empty() == samples.is_empty()).count() > 1;
+            if was_merged {
+                samples.sort_by_key(|(_, time)| *time);
+                samples.dedup_by_key(|(_, time)| *time);
+            }
+        }
+        prop_assert_eq!(merged.series, naive.len() - expected.len());
+        let items = |naive: &Naive| naive.iter().map(|(_, samples)| samples.len()).sum::<usize>();
+        prop_assert_eq!(merged.lost, items(&naive) - items(&expected));
+        prop_assert_eq!(batch.items(), items(&expected));
+        prop_assert_eq!(read(&batch), expected);
+    }
+
+    #[test]
     fn replaced_texts_leave_sorted_labels(naive in naive(), from in "[a-d]{1,2}", to in "[a-e]{1,2}") {
         let mut batch = build(&naive);
         let renamed = |name: &str| if name == from { to.clone() } else { name.to_owned() };
@@ -81,6 +113,38 @@ proptest! {
             prop_assert_eq!(series.samples().len(), samples.len());
         }
     }
+}
+
+#[test]
+fn labels_without_a_text_are_none() {
+    let mut builder = SeriesBuilder::new();
+    builder.series([("a", "x"), ("b", "y"), ("c", "z")], |_| Metadata::default()).unwrap();
+    let (b, y) = (builder.intern("b").unwrap(), builder.intern("y").unwrap());
+    builder.exemplar(&[(b, y)], 1.0, 1).unwrap();
+    builder.series([("c", "z")], |_| Metadata::default()).unwrap();
+    let mut batch = builder.finish();
+    let cut =
+        batch.replace_symbols(|text| (text == "a" || text == "y").then_some(Cow::Borrowed(""))).unwrap();
+    assert_eq!(cut.len(), 2);
+    let labels = |n: usize| batch.get(n).unwrap().labels().iter().collect::<Vec<_>>();
+    assert_eq!((labels(0), labels(1)), (vec![("c", "z")], vec![("c", "z")]));
+    assert!(batch.get(0).unwrap().exemplars().next().unwrap().labels.is_empty());
+}
+
+#[test]
+fn one_text_becomes_two_by_the_name_before_it() {
+    let mut builder = SeriesBuilder::new();
+    builder.series([("a", "x"), ("b", "x")], |_| Metadata::default()).unwrap();
+    let (a, x) = (builder.intern("a").unwrap(), builder.intern("x").unwrap());
+    builder.exemplar(&[(a, x), (x, a)], 1.0, 1).unwrap();
+    let mut batch = builder.finish();
+    let other = batch.push_symbol("other").unwrap();
+    batch.retarget_values(|symbols, name, value| (symbols.get(name) == "a" && value == x).then_some(other));
+    batch.retarget_values(|_, _, _| Some(Symbol(99)));
+    let series = batch.get(0).unwrap();
+    assert_eq!(series.labels().iter().collect::<Vec<_>>(), [("a", "other"), ("b", "x")]);
+    let exemplar = series.exemplars().next().unwrap();
+    assert_eq!(exemplar.labels.iter().collect::<Vec<_>>(), [("a", "other"), ("x", "a")]);
 }
 
 #[test]

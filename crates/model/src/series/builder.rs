@@ -31,9 +31,14 @@ pub(super) fn check_labels(symbols: &Symbols, labels: &[(Symbol, Symbol)]) -> Re
     if !labels.iter().all(|(name, value)| known(*name) && known(*value)) {
         return Err(LabelError::NoSymbol);
     }
-    for pair in labels.windows(2) {
-        match symbols.get(pair[0].0).cmp(symbols.get(pair[1].0)) {
-            std::cmp::Ordering::Less => {}
+    let mut names = labels.iter().map(|(name, _)| symbols.bytes(*name));
+    let Some(mut before) = names.next() else {
+        return Ok(());
+    };
+    for name in names {
+        // The order of bytes is that of the characters that they encode.
+        match before.cmp(name) {
+            std::cmp::Ordering::Less => before = name,
             std::cmp::Ordering::Equal => return Err(LabelError::Duplicate),
             std::cmp::Ordering::Greater => return Err(LabelError::Unsorted),
         }

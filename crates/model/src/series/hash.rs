@@ -31,9 +31,18 @@ impl LabelHasher {
     /// Hashes every text of `symbols` into `hashes`, whose memory is used again.
     pub fn symbols(&self, symbols: &Symbols, hashes: &mut SymbolHashes) {
         hashes.of.clear();
-        hashes
-            .of
-            .extend(symbols.iter().map(|text| [0, 1].map(|lane: usize| self.lanes[lane].hash_one(text))));
+        self.added(symbols, hashes);
+    }
+
+    /// Hashes the texts that came into `symbols` since `hashes` was made of it.
+    pub fn added(&self, symbols: &Symbols, hashes: &mut SymbolHashes) {
+        let new = symbols.iter_from(hashes.of.len());
+        hashes.of.extend(new.map(|text| [0, 1].map(|lane: usize| self.lanes[lane].hash_one(text))));
+    }
+
+    /// The hash of a text alone.
+    pub fn text(&self, text: &str) -> u64 {
+        self.lanes[0].hash_one(text)
     }
 }
 
@@ -83,5 +92,20 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 5);
+    }
+
+    #[test]
+    fn texts_that_came_later_are_hashed_with_the_rest() {
+        let mut batch = batch(&[&[("a", "1")], &[("b", "2")]]);
+        let hasher = LabelHasher::new();
+        let (mut grown, mut fresh) = (SymbolHashes::default(), SymbolHashes::default());
+        hasher.symbols(batch.symbols(), &mut grown);
+        let old = batch.get(1).map(|series| grown.labels(&series.labels())).unwrap();
+        let (name, value) = (batch.push_symbol("b").unwrap(), batch.push_symbol("2").unwrap());
+        batch.set_labels(0, &[(name, value)]).unwrap();
+        hasher.added(batch.symbols(), &mut grown);
+        hasher.symbols(batch.symbols(), &mut fresh);
+        let of = |hashes: &SymbolHashes| hashes.labels(&batch.get(0).unwrap().labels());
+        assert_eq!((of(&grown), of(&fresh)), (old, old));
     }
 }

@@ -18,11 +18,13 @@
 mod builder;
 mod hash;
 mod histogram;
+mod merge;
 mod symbols;
 
 pub use builder::{LabelError, SeriesBuilder};
 pub use hash::{LabelHasher, SymbolHashes};
 pub use histogram::{BucketSpan, Buckets, Count, Histogram, ResetHint};
+pub use merge::Merged;
 pub use symbols::{Symbol, Symbols, TooMuchText};
 
 use histogram::{Pools, Stored};
@@ -225,6 +227,21 @@ impl SeriesBatch {
         Ok(())
     }
 
+    /// The same for labels of which the caller knows that they are in the table and in order: what the rules made of the same
+    /// label set before. Only debug builds look.
+    pub fn set_known_labels(&mut self, index: usize, labels: impl Iterator<Item = (Symbol, Symbol)>) {
+        let start = self.refs.len();
+        self.refs.extend(labels.flat_map(|(name, value)| [name.0, value.0]));
+        let run = Run { start: start as u32, len: (self.refs.len() - start) as u32 };
+        if let Some(entry) = self.series.get_mut(index) {
+            entry.labels = run;
+        }
+        debug_assert!(self.get(index).is_none_or(|series| {
+            let labels: Vec<_> = series.labels().symbols().collect();
+            builder::check_labels(&self.symbols, &labels).is_ok()
+        }));
+    }
+
     /// Adds a text to the table.
     ///
     /// # Errors
@@ -234,7 +251,8 @@ impl SeriesBatch {
     }
 
     /// Replaces texts, each once however often it is referred to, and sorts the labels again where a name was among them.
-    /// A series in which two names became the same keeps the first of them in the old order.
+    /// A series in which two names became the same keeps the first of them in the old order; a label whose name or value
+    /// became empty is none any more.
     ///
     /// # Errors
     /// When the table would pass 4 GiB; nothing is changed then.
@@ -244,34 +262,54 @@ impl SeriesBatch {
     ) -> Result<Vec<Symbol>, TooMuchText> {
         let changed = self.symbols.replace(change)?;
         if !changed.is_empty() {
-            self.sort_labels();
+            self.sort_labels(&changed);
         }
         Ok(changed)
     }
 
-    fn sort_labels(&mut self) {
-        let runs = self.series.iter().map(|entry| entry.labels);
-        let runs: Vec<_> = runs.chain(self.exemplars.iter().map(|exemplar| exemplar.labels)).collect();
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        let mut lengths = Vec::with_capacity(runs.len());
-        for run in runs {
-            pairs.clear();
-            pairs.extend(run.of(&self.refs).chunks_exact(2).map(|pair| (pair[0], pair[1])));
-            let name = |pair: &(u32, u32)| self.symbols.get(Symbol(pair.0));
-            if !pairs.is_sorted_by(|a, b| name(a) < name(b)) {
-                pairs.sort_by(|a, b| name(a).cmp(name(b)));
-                pairs.dedup_by(|b, a| name(a) == name(b));
+    /// Lets labels of series and exemplars refer to other values: `change` is shown name and value of each.
+    /// A symbol that is not in the table changes nothing.
+    pub fn retarget_values(&mut self, mut change: impl FnMut(&Symbols, Symbol, Symbol) -> Option<Symbol>) {
+        let Self { refs, symbols, .. } = self;
+        for pair in refs.chunks_exact_mut(2) {
+            if let Some(value) = change(symbols, Symbol(pair[0]), Symbol(pair[1]))
+                && (value.0 as usize) < symbols.len()
+            {
+                pair[1] = value.0;
             }
-            let start = run.start as usize;
-            for (n, (name, value)) in pairs.iter().enumerate() {
-                self.refs[start + 2 * n] = *name;
-                self.refs[start + 2 * n + 1] = *value;
-            }
-            lengths.push(2 * pairs.len() as u32);
         }
-        let (of_series, of_exemplars) = lengths.split_at(self.series.len());
-        self.series.iter_mut().zip(of_series).for_each(|(entry, len)| entry.labels.len = *len);
-        self.exemplars.iter_mut().zip(of_exemplars).for_each(|(exemplar, len)| exemplar.labels.len = *len);
+    }
+
+    /// Brings the labels in order again in which a name changed or something became empty.
+    fn sort_labels(&mut self, changed: &[Symbol]) {
+        let Self { symbols, refs, series, exemplars, .. } = self;
+        let is_empty = |symbol: u32| symbols.get(Symbol(symbol)).is_empty();
+        let mut is_changed = vec![false; symbols.len()];
+        let mut is_emptied = vec![false; symbols.len()];
+        for Symbol(n) in changed {
+            is_changed[*n as usize] = true;
+            is_emptied[*n as usize] = is_empty(*n);
+        }
+        let of_series = series.iter_mut().map(|entry| &mut entry.labels);
+        let of_exemplars = exemplars.iter_mut().map(|exemplar| &mut exemplar.labels);
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        for run in of_series.chain(of_exemplars) {
+            let labels = run.of(refs).chunks_exact(2);
+            if !labels.clone().any(|pair| is_changed[pair[0] as usize] || is_emptied[pair[1] as usize]) {
+                continue;
+            }
+            pairs.clear();
+            pairs.extend(labels.map(|pair| (pair[0], pair[1])));
+            pairs.retain(|(name, value)| !is_empty(*name) && !is_empty(*value));
+            let name = |pair: &(u32, u32)| symbols.bytes(Symbol(pair.0));
+            pairs.sort_by(|a, b| name(a).cmp(name(b)));
+            pairs.dedup_by(|b, a| name(a) == name(b));
+            let places = refs[run.start as usize..].chunks_exact_mut(2);
+            for (place, (name, value)) in places.zip(&pairs) {
+                place.copy_from_slice(&[*name, *value]);
+            }
+            run.len = 2 * pairs.len() as u32;
+        }
     }
 
     /// The first and the second half of the series; `None` where there is but one. The families stay with the first.

@@ -55,15 +55,37 @@ impl Symbols {
     /// The text of a symbol; the empty string for a number that is not in the table.
     #[inline]
     pub fn get(&self, symbol: Symbol) -> &str {
+        self.text.get(self.range(symbol)).unwrap_or_default()
+    }
+
+    /// The same as bytes, which saves looking for the edges of characters.
+    #[inline]
+    pub(super) fn bytes(&self, symbol: Symbol) -> &[u8] {
+        self.text.as_bytes().get(self.range(symbol)).unwrap_or_default()
+    }
+
+    #[inline]
+    fn range(&self, symbol: Symbol) -> std::ops::Range<usize> {
         let n = symbol.0 as usize;
         let start = n.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
         let end = self.ends.get(n).map_or(start, |end| *end as usize);
-        self.text.get(start..end).unwrap_or_default()
+        start..end
     }
 
     /// All of them in order, from the empty one on.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
-        (0..self.len()).map(|n| self.get(Symbol(n as u32)))
+        self.iter_from(0)
+    }
+
+    /// Those from number `first` on.
+    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &str> {
+        (first..self.len().max(first)).map(|n| self.get(Symbol(n as u32)))
+    }
+
+    /// All of them one after another without anything between, in the order of [`Self::iter`]: for searches that go over
+    /// everything at once. Less than 4 GiB.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Adds a text at the end, without looking whether it is there.
