@@ -8,7 +8,7 @@ use crate::install::Recipe;
 use crate::net::{PortSpec, Ports};
 use crate::server::Options;
 use crate::servers::{
-    kafka, logger, loki, opensearch, otelcol, prometheus, promtail, rsyslog, telemetrygen, tempo,
+    kafka, logger, loki, opensearch, otelcol, prometheus, promrelabel, promtail, rsyslog, telemetrygen, tempo,
 };
 use crate::toolchain::{APT, GO, JAVA, JAVAC, MAVEN, Missing, Need};
 
@@ -36,6 +36,7 @@ pub const BACKENDS: &[Backend] = &[
     telemetrygen::BACKEND,
     otelcol::BACKEND,
     prometheus::BACKEND,
+    promrelabel::BACKEND,
     loki::BACKEND,
     promtail::BACKEND,
     kafka::BACKEND,

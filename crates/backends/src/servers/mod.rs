@@ -6,6 +6,7 @@ pub mod loki;
 pub(crate) mod opensearch;
 pub(crate) mod otelcol;
 pub(crate) mod prometheus;
+pub(crate) mod promrelabel;
 pub(crate) mod promtail;
 pub(crate) mod rsyslog;
 pub(crate) mod telemetrygen;
