@@ -5,6 +5,7 @@
 //!
 //! Invariant: no processor waits, locks or does I/O while a request passes; files are read when the graph is built.
 
+mod collisions;
 pub mod redact;
 pub mod relabel;
 pub mod sample;
@@ -21,7 +22,7 @@ pub const PROCESSORS: &[ProcessorFactory] = &[
 
 /// Registers the help texts of the processors' own metrics. Call it once, after the recorder is installed.
 pub fn describe_all() {
-    use metrics::{Unit, describe_counter};
+    use metrics::{Unit, describe_counter, describe_gauge};
     describe_counter!("floodway_redact_findings_total", "Identifiers replaced, by class and action.");
     describe_counter!("floodway_redact_partial_total", "Of these, identifiers that were cut off or garbled.");
     describe_counter!("floodway_redact_candidates_total", "Places that looked like an identifier.");
@@ -33,5 +34,15 @@ pub fn describe_all() {
     describe_counter!(
         "floodway_relabel_refused_writes_total",
         "Labels that relabel rules could not write: too large, or not writable for this signal."
+    );
+    describe_counter!(
+        "floodway_relabel_cache_hits_total",
+        "Series for which the verdict of the rules was known."
+    );
+    describe_counter!("floodway_relabel_cache_misses_total", "Series over which the rules had to run.");
+    describe_gauge!("floodway_relabel_cache_entries", "Series whose verdict is known.");
+    describe_counter!(
+        "floodway_series_merged_total",
+        "Series that were merged into another of the same request, since their labels became the same."
     );
 }

@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine::ProcessorFactory;
+use model::series::{Metadata, Sample, SeriesBatch, SeriesBuilder};
 use model::{Request, Signal};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -24,7 +27,8 @@ fn configs(factory: &ProcessorFactory) -> [Json; 2] {
         "relabel" => [
             json!({}),
             json!({"record": [{"source_labels": ["none"], "regex": "x", "action": "drop"}],
-                   "resource": [{"regex": "none", "action": "labeldrop"}]}),
+                   "resource": [{"regex": "none", "action": "labeldrop"}],
+                   "series": [{"source_labels": ["none"], "regex": "x", "action": "drop"}]}),
         ],
         other => panic!("say here how {other} is configured"),
     }
@@ -149,6 +153,70 @@ fn what_is_dropped_is_counted() {
         assert_eq!(processor.process(request).unwrap(), None);
         let labels = [("component", name), ("kind", "processor"), ("reason", reason)];
         assert_eq!(counters.value("floodway_dropped_items_total", &labels), 3, "{name}");
+    }
+}
+
+/// Series without peers; every other one has no sample.
+fn plain_series(count: i64) -> Arc<SeriesBatch> {
+    let mut builder = SeriesBuilder::new();
+    for n in 0..count {
+        let labels = [("__name__", "up"), ("n", &n.to_string())];
+        builder.series(labels, |b| b.metadata(Default::default(), "Help.", "s").unwrap()).unwrap();
+        if n % 2 == 0 {
+            builder.sample(Sample { value: 1.0, timestamp_ms: n, start_ms: 0 });
+        }
+    }
+    let name = builder.intern("family").unwrap();
+    builder.family(name, Metadata::default());
+    Arc::new(builder.finish())
+}
+
+#[test]
+fn what_deals_in_metrics_deals_in_series_and_nothing_else_does() {
+    for factory in PROCESSORS {
+        for config in configs(factory) {
+            let processor = build(factory.name, &config);
+            let takes_metrics = factory.signals.contains(&Signal::Metrics);
+            for count in [0, 5] {
+                let batch = plain_series(count);
+                // Twice, since what is remembered must do the same.
+                for _ in 0..2 {
+                    match processor.process_series(Arc::clone(&batch)) {
+                        Ok(left) => {
+                            assert!(takes_metrics, "{} deals in no metrics", factory.name);
+                            let same = left.is_some_and(|left| Arc::ptr_eq(&left, &batch));
+                            assert!(same, "{} copied", factory.name);
+                        }
+                        Err(error) => {
+                            assert!(!takes_metrics, "{}: {error}", factory.name);
+                            assert_eq!(error.reason, "unsupported_form");
+                        }
+                    }
+                }
+            }
+            if takes_metrics {
+                let empty = Arc::new(SeriesBatch::default());
+                assert_eq!(processor.process_series(Arc::clone(&empty)).unwrap(), Some(empty));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_batch_is_not_changed_under_its_other_owner() {
+    let peer = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
+    let configs = [
+        ("redact", json!({"action": "mask"})),
+        ("relabel", json!({"series": [{"target_label": "x", "replacement": "y"}]})),
+    ];
+    for (name, config) in configs {
+        let mut builder = SeriesBuilder::new();
+        builder.series([("__name__", "up"), ("peer", peer)], |_| Metadata::default()).unwrap();
+        let batch = Arc::new(builder.finish());
+        let before = SeriesBatch::clone(&batch);
+        let left = build(name, &config).process_series(Arc::clone(&batch)).unwrap().unwrap();
+        assert_ne!(*left, before, "{name}");
+        assert_eq!(*batch, before, "{name}");
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Which fields are looked into is nowhere written down: every `string` and `bytes` field of the tables is, at any depth, and
-//! fields that the tables do not know are deleted when an id stands in them (see `visit.rs`).
+//! fields that the tables do not know are deleted when an id stands in them (see `visit.rs`). Prometheus series have all their
+//! texts in one table, of which each is looked into (see `series.rs`).
 //!
 //! Invariant: closed when in doubt. A request that cannot be walked to its end is refused, not passed on; without a key a
 //! keyed action does not start; an id that is cut off is taken out too.
@@ -15,20 +16,24 @@
 
 mod binary;
 mod key;
+mod series;
 mod visit;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::redact::{Action, Class, Options, QmBare, Redactor};
 use engine::{BuildContext, BuildError, ComponentMetrics, ProcessError, Processor, ProcessorConfig};
 use metrics::Counter;
+use model::series::{LabelHasher, SeriesBatch};
 use model::{Request, Signal, Splice};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::collisions::Collisions;
 use key::Secret;
 use visit::{Anchors, Found, Visit};
 
@@ -56,7 +61,7 @@ pub struct RedactConfig {
     /// `redact` (default) or `keep`.
     #[serde(default)]
     qm_bare: QmBareConfig,
-    /// Keys of attributes, such as `cid`, in whose values a `Qm...` that stands alone is a content id and stays. At most 1,000.
+    /// Keys of attributes and names of labels, such as `cid`, in whose values a `Qm...` that stands alone is a content id and stays. At most 1,000.
     #[serde(default)]
     keep_keys: BTreeSet<String>,
 }
@@ -156,6 +161,9 @@ impl ProcessorConfig for RedactConfig {
             keep_keys: self.keep_keys.clone(),
             mode: self.mode,
             counters: Counters::new(&context.metrics, self.action.name()),
+            hasher: LabelHasher::new(),
+            collisions: Collisions::new(&context.metrics),
+            metrics: context.metrics.clone(),
         }))
     }
 }
@@ -167,6 +175,10 @@ impl Processor for PassThrough {
     fn process(&self, request: Request) -> Result<Option<Request>, ProcessError> {
         Ok(Some(request))
     }
+
+    fn process_series(&self, batch: Arc<SeriesBatch>) -> Result<Option<Arc<SeriesBatch>>, ProcessError> {
+        Ok(Some(batch))
+    }
 }
 
 struct Redact {
@@ -177,6 +189,9 @@ struct Redact {
     keep_keys: BTreeSet<String>,
     mode: Mode,
     counters: Counters,
+    hasher: LabelHasher,
+    collisions: Collisions,
+    metrics: ComponentMetrics,
 }
 
 thread_local! {
@@ -195,6 +210,12 @@ const MAX_KEPT_FINDINGS: u64 = 16 * 1024;
 impl Processor for Redact {
     fn process(&self, request: Request) -> Result<Option<Request>, ProcessError> {
         SCRATCH.with_borrow_mut(|scratch| self.redact(request, scratch).map(Some))
+    }
+
+    fn process_series(&self, batch: Arc<SeriesBatch>) -> Result<Option<Arc<SeriesBatch>>, ProcessError> {
+        let was_empty = batch.is_empty();
+        let left = self.redact_series(batch)?;
+        Ok((was_empty || !left.is_empty()).then_some(left))
     }
 }
 

@@ -1,29 +1,40 @@
-//! `relabel`: Prometheus's `relabel_configs`, pasted as they are, on OTLP attributes.
+//! `relabel`: Prometheus's `relabel_configs`, pasted as they are, on OTLP attributes and on Prometheus series.
 //!
-//! Three lists, each seeing what stands around it:
+//! Four lists, each seeing what stands around it:
 //!
 //! | list | runs once per | reads | writes | `drop` takes |
 //! |---|---|---|---|---|
 //! | `resource` | resource | its attributes | its attributes | all its records |
 //! | `metric` | metric | `__name__`, then the resource | `__name__` | all its data points |
 //! | `record` | span, log record, data point | its attributes, `__name__`, then the resource | its attributes; `__name__` of spans and log records | the record |
+//! | `series` | series of Prometheus (remote-write) | its labels, `__name__` among them | its labels | the series |
 //!
-//! Each list sees what the one before it wrote. `__name__` is the span's name, the metric's name or the log record's event
+//! The first three are for OTLP, `series` for Prometheus's own form: what stands in `write_relabel_configs` or
+//! `metric_relabel_configs` is pasted there and means what it means in Prometheus (see `series.rs`). A pipeline may carry
+//! both forms of metrics; each list leaves the other form alone.
+//!
+//! Each of the first three list sees what the one before it wrote. `__name__` is the span's name, the metric's name or the log record's event
 //! name. Values that are no strings are matched as text (see `value.rs`); what a rule writes is a string. Arrays, maps
 //! and bytes match as empty and `labelmap` does not copy them, but `labeldrop` and `labelkeep` work on them.
 //!
 //! Invariant: what no rule changes goes on byte for byte; a request in which nothing changes is handed on as it came.
-//! It deliberately does not check that renamed series stay distinct, and leaves scope attributes alone.
+//! It deliberately does not check that renamed data points of OTLP stay distinct, and leaves scope attributes alone.
 
 mod attributes;
+mod cache;
+mod labels;
 mod pattern;
 pub mod rules;
+mod series;
 mod template;
+mod verdict;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use engine::{BuildContext, BuildError, ComponentMetrics, ProcessError, Processor, ProcessorConfig};
 use metrics::Counter;
+use model::series::SeriesBatch;
 use model::wire::{Field, Fields};
 use model::{Request, Signal, Splice};
 use schemars::JsonSchema;
@@ -32,6 +43,7 @@ use serde::Deserialize;
 use attributes::{Attributes, Layout, View};
 use model::walk::{RecordKind, Verdict, Visitor, messages, walk};
 use rules::{RuleConfig, Rules, Scratch};
+use series::SeriesRelabel;
 
 /// Settings of `relabel`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -47,11 +59,36 @@ pub struct RelabelConfig {
     /// `__name__` is the name of the span, the log event or the metric; a metric's is renamed by `metric` rules. Default: none.
     #[serde(default)]
     record: Vec<RuleConfig>,
+    /// Rules over the labels of each Prometheus series, `__name__` among them: the list of a `write_relabel_configs` or
+    /// `metric_relabel_configs` as it stands. OTLP has the three lists above. Default: none.
+    #[serde(default)]
+    series: Vec<RuleConfig>,
+    /// How much of what `series` rules made of earlier series is kept, so that they run once for a series and not for each of
+    /// its samples.
+    #[serde(default)]
+    cache: CacheConfig,
+}
+
+/// The memory of `series` rules.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CacheConfig {
+    /// Most series remembered; those not seen for long go first. 0: none, the rules run every time. Default 100000.
+    max_series: usize,
+    /// Most memory for them, about, in bytes. Default 33554432 (32 MiB).
+    max_bytes: usize,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { max_series: 100_000, max_bytes: 32 << 20 }
+    }
 }
 
 impl ProcessorConfig for RelabelConfig {
     const NAME: &'static str = "relabel";
-    const SUMMARY: &'static str = "Prometheus relabel_configs on resource and record attributes";
+    const SUMMARY: &'static str =
+        "Prometheus relabel_configs on resource and record attributes, and on series";
     const SIGNALS: &'static [Signal] = &Signal::ALL;
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
@@ -64,7 +101,10 @@ impl ProcessorConfig for RelabelConfig {
                 BuildError::because(message, error)
             })
         };
+        let series = compile("series", &self.series)?;
+        let series = (!series.is_empty()).then(|| SeriesRelabel::new(series, &self.cache, &context.metrics));
         Ok(Box::new(Relabel {
+            series,
             resource: compile("resource", &self.resource)?,
             metric: compile("metric", &self.metric)?,
             record: compile("record", &self.record)?,
@@ -75,6 +115,7 @@ impl ProcessorConfig for RelabelConfig {
 }
 
 struct Relabel {
+    series: Option<SeriesRelabel>,
     resource: Rules,
     metric: Rules,
     record: Rules,
@@ -117,6 +158,13 @@ impl Processor for Relabel {
             }
         }
         Ok(Some(request.spliced(&splice, outcome.kept)))
+    }
+
+    fn process_series(&self, batch: Arc<SeriesBatch>) -> Result<Option<Arc<SeriesBatch>>, ProcessError> {
+        match &self.series {
+            Some(series) => series.process(batch),
+            None => Ok(Some(batch)),
+        }
     }
 }
 

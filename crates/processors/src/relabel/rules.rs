@@ -4,8 +4,9 @@
 //! attribute names have dots. Rules are checked and compiled once; what an action needs and what it forbids is Prometheus's.
 //!
 //! Differences, all of them: patterns are translated from Go's dialect (see `pattern.rs`); `lowercase` and `uppercase`
-//! leave a letter as it is whose other case takes several characters; where `labelmap` maps two names to one, the last name
-//! in alphabetical order wins.
+//! know some letters that are younger than Prometheus's tables; where `labelmap` maps two names to one, the last name
+//! in alphabetical order wins (for series, Prometheus's own order decides); a name that a rule expands to nothing is not
+//! written; names and values have limits.
 //!
 //! Invariant: nothing is allocated for a rule that does not match, once the scratch space has grown.
 
@@ -32,6 +33,11 @@ pub trait Labels {
 
     /// Shows every name that `labelmap`, `labeldrop` and `labelkeep` work on.
     fn for_each_name(&self, visit: &mut dyn FnMut(&str));
+
+    /// Whether `for_each_name` shows names in the order in which `labelmap` shall write; else it sorts them.
+    fn is_ordered(&self) -> bool {
+        false
+    }
 
     /// Gives `name` the value, which is not empty; `false` where there is no room for it.
     fn set(&mut self, name: &str, value: &str) -> bool;
@@ -448,7 +454,9 @@ impl Scratch {
     /// first is written, as every rule sees the labels that the one before it left.
     fn map_names(&mut self, labels: &mut impl Labels, regex: &Matcher, replacement: &Template) {
         let mut names = std::mem::take(&mut self.names);
-        names.sort_unstable();
+        if !labels.is_ordered() {
+            names.sort_unstable();
+        }
         let read = |name: &String| {
             let mut value = String::new();
             labels.append(name, &mut value);
@@ -474,12 +482,25 @@ fn hash(text: &str) -> u64 {
     u128::from_be_bytes(sum) as u64
 }
 
+/// The other case of a letter as Go's tables have it: always one letter, where the full mapping has several none.
 fn lowercase(letter: char) -> char {
-    single(letter.to_lowercase(), letter)
+    match letter {
+        'İ' => 'i',
+        _ => single(letter.to_lowercase(), letter),
+    }
 }
 
 fn uppercase(letter: char) -> char {
-    single(letter.to_uppercase(), letter)
+    match letter {
+        // Greek letters with an iota below, whose capitals have it beside.
+        '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => moved(letter, 8),
+        'ᾳ' | 'ῃ' | 'ῳ' => moved(letter, 9),
+        _ => single(letter.to_uppercase(), letter),
+    }
+}
+
+fn moved(letter: char, by: u32) -> char {
+    char::from_u32(u32::from(letter) + by).unwrap_or(letter)
 }
 
 fn single(mut mapped: impl Iterator<Item = char>, letter: char) -> char {

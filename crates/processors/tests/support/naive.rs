@@ -1,4 +1,6 @@
-//! Redaction on decoded messages, field by field and by hand: the oracle of the walk by tables.
+//! Redaction on decoded messages, field by field and by hand: the oracle of the walk by tables; and on lists of series, text by
+//! text: the oracle of redaction by symbols.
+#![allow(dead_code, reason = "every test binary uses its own part")]
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -9,6 +11,18 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use redact::{Counts, Redactor};
 
 pub(crate) struct Naive<'a>(pub(crate) &'a Redactor);
+
+type NaiveLabels = Vec<(String, String)>;
+
+/// A series with everything that is written out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NaiveSeries {
+    pub(crate) labels: NaiveLabels,
+    pub(crate) samples: Vec<(i64, f64)>,
+    pub(crate) exemplars: Vec<(i64, NaiveLabels)>,
+    pub(crate) help: String,
+    pub(crate) unit: String,
+}
 
 impl Naive<'_> {
     fn text(&self, text: &mut String) {
@@ -166,5 +180,62 @@ impl Naive<'_> {
             self.bytes(&mut exemplar.span_id);
             self.bytes(&mut exemplar.trace_id);
         }
+    }
+
+    /// Redacts, drops what lost its name, merges what became equal. `lenient` is for values of labels in `keep_keys`.
+    /// Batches in which nothing changes stay as they are.
+    pub(crate) fn series(
+        &self,
+        lenient: &Naive<'_>,
+        keep_keys: &[&str],
+        series: Vec<NaiveSeries>,
+    ) -> Vec<NaiveSeries> {
+        let has_name = |labels: &NaiveLabels| labels.iter().any(|(name, _)| name == "__name__");
+        let mut redacted = series.clone();
+        for one in &mut redacted {
+            self.labels(lenient, keep_keys, &mut one.labels);
+            one.exemplars.iter_mut().for_each(|(_, labels)| self.labels(lenient, keep_keys, labels));
+            self.text(&mut one.help);
+            self.text(&mut one.unit);
+        }
+        if redacted == series {
+            return series;
+        }
+        let kept = redacted.into_iter().zip(&series);
+        let kept = kept.filter(|(after, before)| has_name(&after.labels) || !has_name(&before.labels));
+        let mut merged: Vec<NaiveSeries> = Vec::new();
+        for (one, _) in kept {
+            let same = |first: &&mut NaiveSeries| {
+                first.labels == one.labels && first.samples.is_empty() == one.samples.is_empty()
+            };
+            match merged.iter_mut().find(same) {
+                Some(first) => {
+                    for (time, value) in one.samples {
+                        if first.samples.iter().all(|(known, _)| *known != time) {
+                            first.samples.push((time, value));
+                        }
+                    }
+                    first.samples.sort_by_key(|(time, _)| *time);
+                    first.exemplars.extend(one.exemplars);
+                    first.exemplars.sort_by_key(|(time, _)| *time);
+                }
+                None => merged.push(one),
+            }
+        }
+        merged
+    }
+
+    fn labels(&self, lenient: &Naive<'_>, keep_keys: &[&str], labels: &mut NaiveLabels) {
+        for (name, value) in labels.iter_mut() {
+            if keep_keys.contains(&name.as_str()) {
+                lenient.text(value)
+            } else {
+                self.text(value)
+            }
+            self.text(name);
+        }
+        labels.retain(|(name, value)| !name.is_empty() && !value.is_empty());
+        labels.sort_by(|a, b| a.0.cmp(&b.0));
+        labels.dedup_by(|b, a| a.0 == b.0);
     }
 }
