@@ -9,6 +9,7 @@
 //! | [`loki`] | Loki's push messages, both ways |
 //! | [`snappy`] | the blocks that they are compressed in |
 //! | [`json_log`] | log records as plain JSON objects |
+//! | [`prometheus`] | Prometheus's wire formats, into and out of `model::series` |
 //! | [`logs`] | the batch of log records that line-shaped inputs write into |
 //! | [`lines`], [`severity`], [`timestamp`] | what such inputs share: framing, levels, times |
 //!
@@ -27,6 +28,7 @@ pub mod lines;
 pub mod logs;
 pub mod loki;
 pub mod otlp_json;
+pub mod prometheus;
 pub mod severity;
 pub mod snappy;
 pub mod syslog;

@@ -199,3 +199,23 @@ fn labels_that_cannot_be_are_refused() {
     assert_eq!(builder.exemplar(&[(Symbol(9), a)], 0.0, 0), Err(LabelError::NoSymbol));
     assert!(builder.finish().is_empty());
 }
+
+#[test]
+fn a_series_to_which_nothing_was_added_can_be_taken_back() {
+    let mut builder = SeriesBuilder::new();
+    assert!(!builder.drop_empty_series());
+    for (name, kept) in [("a", true), ("b", false), ("c", true)] {
+        builder.series([("__name__", name), ("job", "x")], |_| Metadata::default()).unwrap();
+        if kept {
+            builder.sample(Sample::default());
+        }
+        assert_eq!(builder.drop_empty_series(), !kept);
+    }
+    builder.series([("__name__", "d")], |_| Metadata::default()).unwrap();
+    builder.exemplar(&[], 1.0, 2).unwrap();
+    assert!(!builder.drop_empty_series());
+    let batch = builder.finish();
+    assert_eq!(batch.iter().map(|series| series.name()).collect::<Vec<_>>(), ["a", "c", "d"]);
+    assert_eq!(batch.iter().map(|series| series.labels().len()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(batch.items(), 2);
+}
