@@ -42,7 +42,12 @@ impl Side {
 
 impl Scratch {
     /// The histogram in `field`.
-    pub(super) fn read(&mut self, buf: &[u8], field: &Field, version: Version) -> Result<Histogram<'_>, Malformed> {
+    pub(super) fn read(
+        &mut self,
+        buf: &[u8],
+        field: &Field,
+        version: Version,
+    ) -> Result<Histogram<'_>, Malformed> {
         self.negative.clear();
         self.positive.clear();
         self.custom_values.clear();

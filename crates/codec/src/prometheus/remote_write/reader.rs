@@ -37,7 +37,9 @@ pub enum Problem {
     #[error("the symbols must begin with the empty string")]
     NoEmptySymbol,
     /// The fields are those of the other version.
-    #[error("the fields are those of the other remote-write version: the proto parameter of content-type must fit the body")]
+    #[error(
+        "the fields are those of the other remote-write version: the proto parameter of content-type must fit the body"
+    )]
     OtherVersion,
     /// The texts pass 4 GiB.
     #[error(transparent)]
@@ -107,8 +109,7 @@ impl<'a> Reader<'a> {
         match field.wire {
             Wire::Fixed64 => out.push(f64::from_bits(field.bits)),
             Wire::Len => {
-                let (elements, rest) =
-                    self.buf.get(field.body_range()).unwrap_or_default().as_chunks::<8>();
+                let (elements, rest) = self.buf.get(field.body_range()).unwrap_or_default().as_chunks::<8>();
                 if !rest.is_empty() {
                     return Err(self.fault(field.start, Problem::Packed));
                 }

@@ -150,8 +150,13 @@ impl<'r> Sink<'r> {
         Ok(())
     }
 
-    pub(super) fn histogram(&mut self, buf: &[u8], field: &Field, created_ms: i64) -> Result<(), DecodeError> {
-        let sound = self.sound(&[created_ms]);
+    pub(super) fn histogram(
+        &mut self,
+        buf: &[u8],
+        field: &Field,
+        created_ms: i64,
+    ) -> Result<(), DecodeError> {
+        let sound = self.sound(&[]);
         let mut read = self.histogram.read(buf, field, self.version)?;
         if read.start_ms == 0 {
             read.start_ms = created_ms;

@@ -75,10 +75,20 @@ impl Survey {
         Ok(found)
     }
 
-    fn symbol(&mut self, number: u32, text: &[u8], field: &Field, fields: &Reader<'_>) -> Result<(), Malformed> {
+    fn symbol(
+        &mut self,
+        number: u32,
+        text: &[u8],
+        field: &Field,
+        fields: &Reader<'_>,
+    ) -> Result<(), Malformed> {
         // The table of a batch begins with the empty string by itself.
         if number == 0 {
-            return if text.is_empty() { Ok(()) } else { Err(fields.fault(field.start, Problem::NoEmptySymbol)) };
+            return if text.is_empty() {
+                Ok(())
+            } else {
+                Err(fields.fault(field.start, Problem::NoEmptySymbol))
+            };
         }
         let pushed = match std::str::from_utf8(text) {
             Ok(text) => self.symbols.push(text),
