@@ -11,6 +11,7 @@ mod loki_push;
 mod otlp;
 mod stream_session;
 mod syslog;
+mod remote_write;
 
 use engine::ReceiverFactory;
 
@@ -21,6 +22,7 @@ pub const RECEIVERS: &[ReceiverFactory] = &[
     ReceiverFactory::of::<syslog::SyslogConfig>(),
     ReceiverFactory::of::<loki_push::LokiPushConfig>(),
     ReceiverFactory::of::<kafka::KafkaConfig>(),
+    ReceiverFactory::of::<remote_write::RemoteWriteConfig>(),
 ];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.
@@ -43,4 +45,8 @@ pub fn describe_all() {
         "floodway_kafka_partitions_given_up_late_total",
         "Partitions given up before all that was read was delivered; the rest is delivered twice."
     );
+        "floodway_refused_exemplars_total",
+        "Exemplars of remote-write requests that were not sound."
+    );
+    describe_counter!("floodway_line_problems_total", "Lines that were not as they should be, by problem.");
 }
