@@ -804,3 +804,84 @@ fn the_messages_are_those_of_the_proto_files() {
     }
     assert!(checked > 50, "{checked}");
 }
+
+proptest! {
+    #[test]
+    fn the_fuzz_target_holds_on_mangled_requests(random in random(), edits in mangled()) {
+        codec::fuzzing::remote_write(&mangle(as_v2(&random).encode_to_vec(), &edits));
+        codec::fuzzing::remote_write(&mangle(as_v1(&random).encode_to_vec(), &edits));
+    }
+}
+
+/// The seeds in `fuzz/corpus/remote_write`; `UPDATE_GENERATED=1` writes them anew.
+#[test]
+fn the_corpus_has_a_request_of_every_kind() {
+    let mut whole = v2::Request::new();
+    whole.sample(
+        &[(METRIC_NAME, "up"), ("job", "p2p"), ("instance", "10.0.0.1:9090")],
+        1.0,
+        1_700_000_000_000,
+    );
+    let (help_ref, unit_ref) = (whole.symbol("Peers connected now."), whole.symbol("peers"));
+    let labels_refs = whole.refs(&[("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736")]);
+    let series = whole.series(&[(METRIC_NAME, "dial_seconds"), ("job", "p2p")]);
+    series.histograms = vec![histogram(1_700_000_000_000)];
+    series.exemplars = vec![v2::Exemplar { labels_refs, value: 0.25, timestamp: 1_700_000_000_000 }];
+    series.metadata = Some(v2::Metadata { kind: 3, help_ref, unit_ref });
+    series.created_timestamp = 1_600_000_000_000;
+    let mut custom = v2::Request::new();
+    custom.series(&[(METRIC_NAME, "h")]).histograms = vec![Histogram {
+        count: Some(Count::Float(3.0)),
+        schema: -53,
+        positive_spans: vec![Span { offset: 1, length: 2 }],
+        positive_counts: vec![1.0, 2.0],
+        custom_values: vec![0.1, 1.0],
+        reset_hint: 3,
+        ..Histogram::default()
+    }];
+    let mut stale = v2::Request::new();
+    stale.sample(&[(METRIC_NAME, "gone")], f64::from_bits(STALE_NAN_BITS), 1_700_000_000_000);
+    let mut bad = v2::Request::new();
+    bad.sample(&[("z", "1"), (METRIC_NAME, "unsorted"), ("empty", "")], 1.0, i64::MAX);
+    bad.sample(&[(METRIC_NAME, "twice"), ("a", "1"), ("a", "2")], 1.0, 1);
+    bad.series(&[(METRIC_NAME, "none")]);
+    bad.timeseries[0].labels_refs.push(77);
+    let labels = v1::labels(&[(METRIC_NAME, "up"), ("job", "p2p")]);
+    let one = v1::WriteRequest {
+        timeseries: vec![v1::TimeSeries {
+            labels,
+            samples: vec![v1::Sample { value: 1.5, timestamp: 1_700_000_000_000 }],
+            exemplars: vec![v1::Exemplar {
+                labels: v1::labels(&[("trace_id", "4bf9")]),
+                value: 1.0,
+                timestamp: 1,
+            }],
+            histograms: vec![histogram(1_700_000_000_001)],
+        }],
+        metadata: vec![v1::Metadata { kind: 2, name: "up".into(), help: "Up.".into(), unit: "1".into() }],
+    };
+    let seeds = [
+        ("v2", whole.encode_to_vec()),
+        ("v2_custom_buckets", custom.encode_to_vec()),
+        ("v2_stale", stale.encode_to_vec()),
+        ("v2_refused", bad.encode_to_vec()),
+        ("v2_in_two_pieces", [whole.encode_to_vec(), stale.encode_to_vec()].concat()),
+        ("v2_no_symbols", v2::Request { symbols: Vec::new(), ..whole.clone() }.encode_to_vec()),
+        ("v2_not_utf8", with_bytes(whole.encode_to_vec(), b"p2p", b"p\xffp")),
+        ("v2_cut", whole.encode_to_vec()[..60].to_vec()),
+        ("v1", one.encode_to_vec()),
+        ("v1_cut", one.encode_to_vec()[..40].to_vec()),
+        ("empty", Vec::new()),
+    ];
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/remote_write");
+    for (name, bytes) in seeds {
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(name), &bytes).unwrap();
+        }
+        assert!(
+            std::fs::read(folder.join(name)).unwrap() == bytes,
+            "{name} has drifted: UPDATE_GENERATED=1 writes it"
+        );
+    }
+}

@@ -10,7 +10,6 @@
 
 use prost::{Enumeration, Message, Oneof};
 
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
 pub enum Hint {

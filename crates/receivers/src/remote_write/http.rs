@@ -13,7 +13,7 @@ use metrics::Counter;
 use net::body::{BodyError, Limits, read_encoded};
 use net::encoding::Encoding;
 use net::server::{Hooks, HttpOptions};
-use net::{Body, Bound, BoxError};
+use net::{Body, Bound, BoxError, Full};
 
 use crate::admission::Budgeted;
 
@@ -160,9 +160,9 @@ impl Endpoint {
 
     fn unread(&self, error: &BodyError) -> Failure {
         let (reason, again) = match error {
-            BodyError::TooLarge { .. } => ("too_large", false),
+            BodyError::TooLarge { .. } | BodyError::Full(Full::ForGood) => ("too_large", false),
+            BodyError::Full(Full::Now { .. }) => ("budget_full", true),
             BodyError::Timeout { .. } => ("timeout", true),
-            BodyError::Full(_) => ("budget_full", true),
             BodyError::Aborted(_) => ("aborted", true),
             _ => ("malformed", false),
         };
