@@ -40,6 +40,8 @@ pub use install::{Installed, install, is_installed};
 pub use net::{PortSpec, Ports};
 pub use server::{Options, Server};
 pub use servers::{kafka, loki, tempo};
+pub use servers::{loki, tempo};
+pub use servers::{prometheus, tempo};
 pub use steps::{Phase, Progress};
 pub use toolchain::{Missing, Need};
 pub use tools::run_tool;

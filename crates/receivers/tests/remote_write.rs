@@ -244,7 +244,7 @@ async fn bombs_and_giants_are_refused_before_they_take_memory() {
 
 #[tokio::test]
 async fn a_full_queue_is_a_503_with_retry_after_and_loses_nothing() {
-    let queue = QueueSettings { max_items: 10, max_wait_ms: 20, ..QueueSettings::default() };
+    let queue = QueueSettings { max_requests: 1, max_wait_ms: 20, ..QueueSettings::default() };
     let running = start(Setup { queue, ..setup("rw_full") }).await;
     running.collected.answer(Destination::Hold);
     assert_eq!(write(&running, V2, &up(10)).await.status, 204);

@@ -9,5 +9,6 @@ pub(crate) mod prometheus;
 pub(crate) mod promtail;
 pub(crate) mod promrelabel;
 pub(crate) mod rsyslog;
+pub mod prometheus;
 pub(crate) mod telemetrygen;
 pub mod tempo;
