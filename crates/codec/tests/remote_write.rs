@@ -885,3 +885,40 @@ fn the_corpus_has_a_request_of_every_kind() {
         );
     }
 }
+
+/// What Prometheus 3.15 sent, scraping a counter with an exemplar and a start, and a gauge; then the target was gone.
+#[test]
+fn requests_of_prometheus_itself() {
+    let captured = |version, name: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/remote_write");
+        let decoded = read(version, &std::fs::read(folder.join(name)).unwrap()).unwrap();
+        assert!(!decoded.refused.any(), "{name}: {}", decoded.refused);
+        decoded
+    };
+    for (version, name) in [(Version::V1, "prometheus_v1"), (Version::V2, "prometheus_v2")] {
+        let decoded = captured(version, name);
+        let find =
+            |metric: &str| decoded.batch.iter().filter(|series| series.name() == metric).collect::<Vec<_>>();
+        let dials = find("p2p_dials_total");
+        assert_eq!(dials[0].labels().get("outcome"), Some("ok"), "{name}");
+        assert_eq!(dials[0].samples()[0].value, 7.0);
+        let start_ms = if version == Version::V2 { 1_700_000_000_500 } else { 0 };
+        assert_eq!(dials[0].samples()[0].start_ms, start_ms, "{name}");
+        // In a series of its own, without a sample.
+        let exemplar = dials.iter().flat_map(|series| series.exemplars()).next().unwrap();
+        assert_eq!(exemplar.labels.get("trace_id"), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(find("p2p_peers")[0].samples()[0].value, 42.0);
+        assert_eq!(find("up")[0].samples()[0].value, 1.0);
+    }
+    for (version, name) in [(Version::V1, "prometheus_v1_stale"), (Version::V2, "prometheus_v2_stale")] {
+        let decoded = captured(version, name);
+        let stale =
+            decoded.batch.iter().filter(|series| series.samples()[0].value.to_bits() == STALE_NAN_BITS);
+        let stale: Vec<_> = stale.map(|series| series.name()).collect();
+        assert!(stale.contains(&"p2p_dials_total") && stale.contains(&"p2p_peers"), "{name}: {stale:?}");
+    }
+    let metadata = captured(Version::V1, "prometheus_v1_metadata");
+    let family = metadata.batch.families()[0];
+    assert_eq!(metadata.batch.symbols().get(family.name), "p2p_dials");
+    assert_eq!(family.metadata.kind, MetricKind::Counter);
+}

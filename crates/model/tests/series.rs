@@ -219,3 +219,18 @@ fn a_series_to_which_nothing_was_added_can_be_taken_back() {
     assert_eq!(batch.iter().map(|series| series.labels().len()).collect::<Vec<_>>(), [2, 2, 1]);
     assert_eq!(batch.items(), 2);
 }
+
+#[test]
+fn a_series_named_like_the_one_before_is_checked_too() {
+    let mut symbols = Symbols::default();
+    let [a, b, x, y] = ["a", "b", "x", "y"].map(|text| symbols.push(text).unwrap());
+    let mut builder = SeriesBuilder::with_symbols(symbols);
+    let none = Metadata::default();
+    builder.series_of(&[(a, x), (b, y)], none).unwrap();
+    builder.series_of(&[(a, y), (b, y)], none).unwrap();
+    assert_eq!(builder.series_of(&[(a, y), (b, Symbol(99))], none), Err(LabelError::NoSymbol));
+    assert_eq!(builder.series_of(&[(b, y), (a, y)], none), Err(LabelError::Unsorted));
+    assert_eq!(builder.series_of(&[(a, y), (a, x)], none), Err(LabelError::Duplicate));
+    builder.series_of(&[(a, x)], none).unwrap();
+    assert_eq!(builder.finish().len(), 3);
+}

@@ -46,6 +46,11 @@ pub(super) fn check_labels(symbols: &Symbols, labels: &[(Symbol, Symbol)]) -> Re
     Ok(())
 }
 
+fn check_values(symbols: &Symbols, labels: &[(Symbol, Symbol)]) -> Result<(), LabelError> {
+    let known = |(_, value): &(Symbol, Symbol)| (value.0 as usize) < symbols.len();
+    if labels.iter().all(known) { Ok(()) } else { Err(LabelError::NoSymbol) }
+}
+
 /// Builds a [`SeriesBatch`]. Samples, histograms and exemplars belong to the series that was begun last.
 #[derive(Debug, Default)]
 pub struct SeriesBuilder {
@@ -128,7 +133,11 @@ impl SeriesBuilder {
     /// # Errors
     /// When they are not. No series is begun then.
     pub fn series_of(&mut self, labels: &[(Symbol, Symbol)], metadata: Metadata) -> Result<(), LabelError> {
-        check_labels(&self.batch.symbols, labels)?;
+        if self.named_like_the_last(labels) {
+            check_values(&self.batch.symbols, labels)?;
+        } else {
+            check_labels(&self.batch.symbols, labels)?;
+        }
         let labels = self.push_refs(labels);
         let batch = &mut self.batch;
         let here = |len: usize| Run { start: len as u32, len: 0 };
@@ -220,6 +229,13 @@ impl SeriesBuilder {
     /// The batch.
     pub fn finish(self) -> SeriesBatch {
         self.batch
+    }
+
+    /// Whether the names are those of the last series, which are in order. Mostly they are: comparing numbers is then enough.
+    fn named_like_the_last(&self, labels: &[(Symbol, Symbol)]) -> bool {
+        let refs = self.batch.series.last().map(|last| last.labels.of(&self.batch.refs));
+        let (names, _) = refs.unwrap_or_default().as_chunks::<2>();
+        names.len() == labels.len() && names.iter().zip(labels).all(|(last, (name, _))| last[0] == name.0)
     }
 
     fn push_refs(&mut self, labels: &[(Symbol, Symbol)]) -> Run {

@@ -200,10 +200,10 @@ impl Decoder<'_, '_> {
                 return Err(Reason::NoSymbol);
             }
             let [name, value] = pair.map(Symbol);
-            if symbols.get(name).is_empty() {
+            if symbols.is_blank(name) {
                 return Err(Reason::EmptyLabelName);
             }
-            if !symbols.get(value).is_empty() {
+            if !symbols.is_blank(value) {
                 self.pairs.push((name, value));
             }
         }
