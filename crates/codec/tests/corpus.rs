@@ -37,6 +37,9 @@ fn elasticsearch_index() {
 #[test]
 fn elasticsearch_bulk() {
     replay("elasticsearch_bulk", codec::fuzzing::elasticsearch_bulk);
+}
+
+#[test]
 fn remote_write() {
     replay("remote_write", codec::fuzzing::remote_write);
 }

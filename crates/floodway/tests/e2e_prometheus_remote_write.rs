@@ -129,6 +129,11 @@ fn arrives_whole(message: &str) {
             && (message == V2 || own(&server, "metadata_total") > 0.0)
     });
     books_agree(&server, &program, 0.0);
+    // The gauge ends with a stale marker, which is no more to be refused than other samples.
+    target.gone.store(true, Ordering::Relaxed);
+    let before = own(&server, "samples_total");
+    await_that("some scrapes more", PATIENCE, || own(&server, "samples_total") > before + 1500.0);
+    books_agree(&server, &program, 0.0);
     assert_eq!(own(&server, "samples_retried_total"), 0.0);
     drop(server);
     program.stop();

@@ -157,7 +157,8 @@ async fn what_is_not_sound_is_refused_with_counts_and_the_rest_taken() {
 async fn what_is_not_remote_write_is_refused_in_its_words() {
     let running = start(setup("rw_unsupported")).await;
     let body = snappy(&up(1).encode_to_vec());
-    let cases: [(&str, Vec<(&str, &str)>, u16, &str); 8] = [
+    type Case = (&'static str, Vec<(&'static str, &'static str)>, u16, &'static str);
+    let cases: [Case; 8] = [
         ("/api/v1/write", vec![("content-type", "application/json"), SNAPPY], 415, "content-type must be"),
         (
             "/api/v1/write",
