@@ -240,7 +240,10 @@ impl SeriesBuilder {
 
     fn push_refs(&mut self, labels: &[(Symbol, Symbol)]) -> Run {
         let start = self.batch.refs.len() as u32;
-        self.batch.refs.extend(labels.iter().flat_map(|(name, value)| [name.0, value.0]));
+        self.batch.refs.reserve(2 * labels.len());
+        for (name, value) in labels {
+            self.batch.refs.extend_from_slice(&[name.0, value.0]);
+        }
         Run { start, len: 2 * labels.len() as u32 }
     }
 }
