@@ -12,11 +12,11 @@ use crate::logs::{BatchLimits, LogsBuilder};
 use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
 use crate::snappy;
+use crate::prometheus::remote_write::{self, DecodeError, Version};
 use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
 
 /// When everything is received.
 const NOW: u64 = 1_700_000_000_000_000_000;
-use crate::prometheus::remote_write::{self, DecodeError, Version};
 
 /// `data` as the body of each signal: what decodes is a sound request, and encodes to JSON that decodes to the same bytes.
 pub fn otlp_json(data: &[u8]) {

@@ -9,9 +9,9 @@ mod kafka;
 mod logstash;
 mod loki_push;
 mod otlp;
+mod remote_write;
 mod stream_session;
 mod syslog;
-mod remote_write;
 
 use engine::ReceiverFactory;
 
@@ -45,8 +45,8 @@ pub fn describe_all() {
         "floodway_kafka_partitions_given_up_late_total",
         "Partitions given up before all that was read was delivered; the rest is delivered twice."
     );
+    describe_counter!(
         "floodway_refused_exemplars_total",
         "Exemplars of remote-write requests that were not sound."
     );
-    describe_counter!("floodway_line_problems_total", "Lines that were not as they should be, by problem.");
 }

@@ -10,5 +10,6 @@ pub(crate) mod promtail;
 pub(crate) mod promrelabel;
 pub(crate) mod rsyslog;
 pub mod prometheus;
+pub(crate) mod rsyslog;
 pub(crate) mod telemetrygen;
 pub mod tempo;
