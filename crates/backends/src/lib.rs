@@ -42,6 +42,7 @@ pub use server::{Options, Server};
 pub use servers::{kafka, loki, tempo};
 pub use servers::{loki, tempo};
 pub use servers::{prometheus, tempo};
+pub use servers::{loki, prometheus, tempo};
 pub use steps::{Phase, Progress};
 pub use toolchain::{Missing, Need};
 pub use tools::run_tool;

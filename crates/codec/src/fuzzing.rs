@@ -11,8 +11,8 @@ use crate::json_log;
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
-use crate::snappy;
 use crate::prometheus::remote_write::{self, DecodeError, Version};
+use crate::snappy;
 use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
 
 /// When everything is received.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 fn smallest(name: &str, addr: &str) -> Value {
     match name {
         "otlp" => json!({"grpc": {"endpoint": addr}}),
-        "logstash" | "loki_push" => json!({"endpoint": addr}),
+        "logstash" | "loki_push" | "remote_write" => json!({"endpoint": addr}),
         "syslog" => json!({"tcp": {"endpoint": addr}}),
         "kafka" => json!({"brokers": [addr]}),
         "logstash" | "remote_write" => json!({"endpoint": addr}),
