@@ -231,6 +231,9 @@ fn loki_pushed(pushed: Result<Push, PushError>) {
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 /// `data` as the inflated body of a remote-write request of either version: what is decoded keeps the promises of a batch, in the
 /// memory that it asked for.
 pub fn remote_write(data: &[u8]) {
