@@ -30,6 +30,8 @@ pub struct Options {
     /// Configuration text, for servers that need one from the test (otelcol). `@data@` stands for a data directory,
     /// `@otlp_grpc@` and the like for the number of the port of that name.
     pub config: Option<String>,
+    /// Arguments after those that every start has.
+    pub args: Vec<String>,
     /// Environment variables to set.
     pub env: Vec<(String, String)>,
     /// A command that runs the server as itself, such as `taskset -c 0`; it must `exec`, or the server outlives it.
@@ -44,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             config: None,
+            args: Vec::new(),
             env: Vec::new(),
             wrapper: Vec::new(),
             ready_within: Duration::from_secs(90),
@@ -228,7 +231,7 @@ pub(crate) fn spawn(
     for words in &launch.before {
         run_before(backend, words, &log, dir)?;
     }
-    let words = options.wrapper.iter().chain([&launch.program]).chain(&launch.args);
+    let words = options.wrapper.iter().chain([&launch.program]).chain(&launch.args).chain(&options.args);
     let mut command = command(words, dir, &log)?;
     command.envs(options.env.iter().map(|(key, value)| (key, value)));
     if detach == Detach::Yes {

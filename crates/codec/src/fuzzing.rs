@@ -11,6 +11,7 @@ use crate::json_log;
 use crate::logs::{BatchLimits, LogsBuilder};
 use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
+use crate::prometheus::remote_write::{self, DecodeError, Version};
 use crate::snappy;
 use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
 
@@ -264,6 +265,42 @@ fn loki_pushed(pushed: Result<Push, PushError>) {
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// `data` as the inflated body of a remote-write request of either version: what is decoded keeps the promises of a batch, in the
+/// memory that it asked for.
+pub fn remote_write(data: &[u8]) {
+    for version in [Version::V1, Version::V2] {
+        let mut room = 0;
+        let decoded = remote_write::decode(version, data, &mut |more| {
+            room += more;
+            true
+        });
+        match decoded {
+            Ok(decoded) => {
+                let batch = &decoded.batch;
+                assert!(batch.size() <= room, "{} bytes in a room of {room}", batch.size());
+                assert!(room <= 16 * data.len() + (64 << 10));
+                let written = decoded.written;
+                assert_eq!(batch.items() as u64, written.samples + written.histograms);
+                assert_eq!(
+                    batch.iter().map(|series| series.exemplars().len() as u64).sum::<u64>(),
+                    written.exemplars
+                );
+                for series in batch.iter() {
+                    assert!(!series.name().is_empty());
+                    assert!(series.items() + series.exemplars().len() > 0);
+                    assert!(series.labels().iter().is_sorted_by(|a, b| a.0 < b.0));
+                    assert!(
+                        series.labels().iter().all(|(name, value)| !name.is_empty() && !value.is_empty())
+                    );
+                }
+                assert_eq!(decoded.refused.any(), !decoded.refused.to_string().is_empty());
+            }
+            Err(DecodeError::NoRoom) => panic!("there was room"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
     }
 }
 

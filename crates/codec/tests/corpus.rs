@@ -40,6 +40,11 @@ fn elasticsearch_bulk() {
 }
 
 #[test]
+fn remote_write() {
+    replay("remote_write", codec::fuzzing::remote_write);
+}
+
+#[test]
 fn syslog_message() {
     replay("syslog_message", codec::fuzzing::syslog_message);
 }

@@ -221,3 +221,38 @@ fn uncounted_series_go_along_and_are_not_counted() {
     assert_eq!((batch.items(), batch.len()), (0, 2));
     assert!(batch.get(0).unwrap().is_uncounted());
 }
+
+#[test]
+fn a_series_to_which_nothing_was_added_can_be_taken_back() {
+    let mut builder = SeriesBuilder::new();
+    assert!(!builder.drop_empty_series());
+    for (name, kept) in [("a", true), ("b", false), ("c", true)] {
+        builder.series([("__name__", name), ("job", "x")], |_| Metadata::default()).unwrap();
+        if kept {
+            builder.sample(Sample::default());
+        }
+        assert_eq!(builder.drop_empty_series(), !kept);
+    }
+    builder.series([("__name__", "d")], |_| Metadata::default()).unwrap();
+    builder.exemplar(&[], 1.0, 2).unwrap();
+    assert!(!builder.drop_empty_series());
+    let batch = builder.finish();
+    assert_eq!(batch.iter().map(|series| series.name()).collect::<Vec<_>>(), ["a", "c", "d"]);
+    assert_eq!(batch.iter().map(|series| series.labels().len()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(batch.items(), 2);
+}
+
+#[test]
+fn a_series_named_like_the_one_before_is_checked_too() {
+    let mut symbols = Symbols::default();
+    let [a, b, x, y] = ["a", "b", "x", "y"].map(|text| symbols.push(text).unwrap());
+    let mut builder = SeriesBuilder::with_symbols(symbols);
+    let none = Metadata::default();
+    builder.series_of(&[(a, x), (b, y)], none).unwrap();
+    builder.series_of(&[(a, y), (b, y)], none).unwrap();
+    assert_eq!(builder.series_of(&[(a, y), (b, Symbol(99))], none), Err(LabelError::NoSymbol));
+    assert_eq!(builder.series_of(&[(b, y), (a, y)], none), Err(LabelError::Unsorted));
+    assert_eq!(builder.series_of(&[(a, y), (a, x)], none), Err(LabelError::Duplicate));
+    builder.series_of(&[(a, x)], none).unwrap();
+    assert_eq!(builder.finish().len(), 3);
+}

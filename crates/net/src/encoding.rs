@@ -7,7 +7,8 @@
 //! - Truncated input is an error, never a short result.
 //!
 //! This is the one place where raw decompressors may be used. It is sync and knows no socket. Raw deflate
-//! (without the zlib header), Brotli and snappy are not here.
+//! (without the zlib header), Brotli and framed snappy are not here. Snappy's block format is for protocols that
+//! prescribe it (Prometheus remote-write, Loki): [`Encoding::parse`] does not offer it to others.
 
 use crate::body::{Admission, Full};
 use bytes::Bytes;
@@ -27,6 +28,8 @@ const ZSTD_LEVEL: i32 = 1;
 const MIN_OUTPUT: usize = 4 * 1024;
 /// Deflate cannot shrink further than this (zlib's technical notes): a bound on what a size hint may claim.
 const DEFLATE_MAX_RATIO: usize = 1032;
+/// Snappy's longest copy is 64 bytes for 3 (format_description.txt, section 2.2.2): what says that it holds more is a lie.
+const SNAPPY_MAX_RATIO: usize = 22;
 /// zlib's window of 32 KiB plus its header.
 const GZIP_WINDOW_BITS: u8 = 15;
 
@@ -41,10 +44,13 @@ pub enum Encoding {
     Deflate,
     /// Zstandard, RFC 8878, with any number of frames.
     Zstd,
+    /// Snappy's block format, which begins with the length of what it holds.
+    Snappy,
 }
 
 impl Encoding {
-    /// Reads the value of `content-encoding` or `grpc-encoding`. `None`: unknown, or several codings stacked.
+    /// Reads the value of `content-encoding` or `grpc-encoding`. `None`: unknown, several codings stacked, or
+    /// [`Self::Snappy`].
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = value.trim_ascii();
@@ -70,6 +76,7 @@ impl Encoding {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
             Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
         }
     }
 }
@@ -131,13 +138,34 @@ pub fn inflate(
             *slot = Some(inflater.decoder);
             result
         }),
+        Encoding::Snappy => unsnap(wire, limit, admit),
     }
+}
+
+/// The length stands at the start, so that it is admitted as a whole and nothing grows.
+fn unsnap(wire: &[u8], limit: usize, admit: &mut dyn Admission) -> Result<Bytes, InflateError> {
+    if wire.is_empty() {
+        return Err(InflateError::Truncated { encoding: "snappy" });
+    }
+    let len = snap::raw::decompress_len(wire).map_err(|e| corrupt("snappy", e))?;
+    if len > limit {
+        return Err(InflateError::TooLarge { limit });
+    }
+    if len > wire.len().saturating_mul(SNAPPY_MAX_RATIO) {
+        return Err(corrupt("snappy", "it claims to hold more than so many bytes can"));
+    }
+    admit.grow(len)?;
+    let mut out = vec![0; len];
+    let written = snap::raw::Decoder::new().decompress(wire, &mut out).map_err(|e| corrupt("snappy", e))?;
+    out.truncate(written);
+    Ok(Bytes::from(out))
 }
 
 thread_local! {
     // Contexts are reused: creating one allocates (and the kernel zeroes) up to a megabyte. One a thread.
     static ZSTD_DECODER: RefCell<Option<raw::Decoder<'static>>> = const { RefCell::new(None) };
     static ZSTD_ENCODER: RefCell<Option<raw::Encoder<'static>>> = const { RefCell::new(None) };
+    static SNAPPY_ENCODER: RefCell<snap::raw::Encoder> = RefCell::new(snap::raw::Encoder::new());
     static GZIP_ENCODER: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
@@ -301,6 +329,10 @@ pub fn deflate(encoding: Encoding, chunks: &[Bytes]) -> io::Result<Bytes> {
             *slot = Some(encoder);
             result
         }),
+        Encoding::Snappy => SNAPPY_ENCODER
+            .with_borrow_mut(|encoder| encoder.compress_vec(&concat(chunks, total)))
+            .map(Bytes::from)
+            .map_err(io::Error::other),
     }
 }
 

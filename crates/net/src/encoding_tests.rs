@@ -24,14 +24,16 @@ impl Admission for Meter {
     }
 }
 
-const CODINGS: [Encoding; 3] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
+/// Those that HTTP knows by name, which may be concatenated.
+const HTTP_CODINGS: [Encoding; 3] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd];
+const CODINGS: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy];
 
 #[test]
 fn a_bomb_stops_at_the_cap() {
     let zeros = Bytes::from(vec![0_u8; 100 << 20]);
     for coding in CODINGS {
         let bomb = deflate(coding, std::slice::from_ref(&zeros)).unwrap();
-        assert!(bomb.len() < 2 << 20, "{coding:?} {}", bomb.len());
+        assert!(bomb.len() < 6 << 20, "{coding:?} {}", bomb.len());
         let limit = 4 << 20;
         let mut meter = Meter { held: 0, limit: usize::MAX };
         let error = inflate(coding, &bomb, limit, &mut meter).unwrap_err();
@@ -69,7 +71,7 @@ fn a_zstd_window_over_8_mib_is_refused() {
 
 #[test]
 fn members_and_frames_concatenate() {
-    for coding in CODINGS {
+    for coding in HTTP_CODINGS {
         let mut two = deflate(coding, &[Bytes::from_static(b"first ")]).unwrap().to_vec();
         two.extend_from_slice(&deflate(coding, &[Bytes::from_static(b"second")]).unwrap());
         assert_eq!(inflate(coding, &two.into(), 100, &mut Unlimited).unwrap(), &b"first second"[..]);
@@ -92,7 +94,7 @@ fn names() {
     assert_eq!(Encoding::parse(b""), Some(Encoding::Identity));
     assert_eq!(Encoding::parse(b"gzip, zstd"), None);
     assert_eq!(Encoding::parse(b"br"), None);
-    for coding in CODINGS {
+    for coding in HTTP_CODINGS {
         assert_eq!(Encoding::parse(coding.as_str().as_bytes()), Some(coding));
     }
 }
@@ -122,4 +124,17 @@ proptest! {
             let _ = inflate(coding, &noise, 1 << 16, &mut Unlimited);
         }
     }
+}
+
+#[test]
+fn what_snappy_claims_to_hold_is_not_believed() {
+    // 16 MiB claimed by 8 bytes.
+    let lie = Bytes::from_static(&[0x80, 0x80, 0x80, 0x08, 0, 0, 0, 0]);
+    let mut meter = Meter { held: 0, limit: usize::MAX };
+    let error = inflate(Encoding::Snappy, &lie, 64 << 20, &mut meter).unwrap_err();
+    assert_eq!(error.to_string(), "bad snappy data: it claims to hold more than so many bytes can");
+    assert_eq!(meter.held, 0);
+    let empty = inflate(Encoding::Snappy, &Bytes::new(), 10, &mut Unlimited).unwrap_err();
+    assert_eq!(empty, InflateError::Truncated { encoding: "snappy" });
+    assert_eq!(Encoding::parse(b"snappy"), None);
 }

@@ -52,7 +52,7 @@ pub fn grpc_headers(data: &[u8]) {
 pub fn inflated(data: &[u8]) {
     const LIMIT: usize = 1 << 16;
     let data = Bytes::copy_from_slice(data);
-    for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
+    for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Snappy] {
         if let Ok(out) = inflate(encoding, &data, LIMIT, &mut Unlimited) {
             assert!(out.len() <= LIMIT, "{encoding:?} passed the limit");
         }

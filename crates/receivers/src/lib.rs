@@ -9,6 +9,7 @@ mod kafka;
 mod logstash;
 mod loki_push;
 mod otlp;
+mod remote_write;
 mod stream_session;
 mod syslog;
 
@@ -21,6 +22,7 @@ pub const RECEIVERS: &[ReceiverFactory] = &[
     ReceiverFactory::of::<syslog::SyslogConfig>(),
     ReceiverFactory::of::<loki_push::LokiPushConfig>(),
     ReceiverFactory::of::<kafka::KafkaConfig>(),
+    ReceiverFactory::of::<remote_write::RemoteWriteConfig>(),
 ];
 
 /// Registers the help texts of the receivers' own metrics. Call it once, after the recorder is installed.
@@ -42,5 +44,9 @@ pub fn describe_all() {
     describe_counter!(
         "floodway_kafka_partitions_given_up_late_total",
         "Partitions given up before all that was read was delivered; the rest is delivered twice."
+    );
+    describe_counter!(
+        "floodway_refused_exemplars_total",
+        "Exemplars of remote-write requests that were not sound."
     );
 }

@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 fn smallest(name: &str, addr: &str) -> Value {
     match name {
         "otlp" => json!({"grpc": {"endpoint": addr}}),
-        "logstash" | "loki_push" => json!({"endpoint": addr}),
+        "logstash" | "loki_push" | "remote_write" => json!({"endpoint": addr}),
         "syslog" => json!({"tcp": {"endpoint": addr}}),
         "kafka" => json!({"brokers": [addr]}),
+        "logstash" | "remote_write" => json!({"endpoint": addr}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
 }
@@ -60,6 +61,8 @@ fn the_smallest_settings_parse_and_state_their_claims() {
     assert_eq!(parse("syslog", &json!({"udp": {}})).unwrap().claims(), both[..1]);
     let loki_push = parse("loki_push", &json!({})).unwrap();
     assert_eq!(loki_push.claims(), [Claim::Tcp("127.0.0.1:3100".into())]);
+    let remote_write = parse("remote_write", &json!({})).unwrap();
+    assert_eq!(remote_write.claims(), [Claim::Tcp("127.0.0.1:19291".into())]);
 }
 
 #[test]
@@ -136,6 +139,8 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         ("loki_push", json!({"request_timeout_ms": 0}), "request_timeout_ms is 0"),
         ("loki_push", json!({"endpoint": "nowhere"}), "nowhere"),
         ("loki_push", json!({"label_attributes": {"a": ""}}), "label_attributes has an empty name"),
+        ("remote_write", json!({"max_request_bytes": 0}), "max_request_bytes is 0"),
+        ("remote_write", json!({"endpoint": "nowhere"}), "nowhere"),
     ];
     for (name, settings, expected) in bad {
         let context = testing::build_context(ComponentKind::Receiver, name);

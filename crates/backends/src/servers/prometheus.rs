@@ -1,4 +1,6 @@
 //! Prometheus 3: takes remote-write 1 and 2 (`/api/v1/write`) and OTLP (`/api/v1/otlp`), answers PromQL (`/api/v1/query`).
+//!
+//! With a configuration of the test's (`@http@` is its own port) it scrapes and sends too; [`own_metric`] tells what it sent.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -144,4 +146,15 @@ fn ask(prometheus: &Server, path: &str, pairs: &[(&str, &str)], promql: &str) ->
         return Err(refused(format!("{}: {}", response.status, response.body.trim())));
     }
     serde_json::from_str(&response.body).map_err(|error| refused(error.to_string()))
+}
+
+/// The sum over the series of one of its own metrics, such as `prometheus_remote_storage_samples_total`; 0 if there is none.
+///
+/// # Errors
+/// [`crate::Error::Http`] if it does not answer.
+pub fn own_metric(prometheus: &Server, name: &str) -> Result<f64> {
+    let text = prometheus.get("/metrics", &[])?.body;
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let values = text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum())
 }

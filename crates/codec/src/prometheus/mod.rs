@@ -2,6 +2,7 @@
 //!
 //! | module | |
 //! |---|---|
+//! | [`remote_write`] | remote-write requests of both versions into batches of series |
 //! | [`encode`], [`encode_v1`], [`encode_v2`] | chosen series of a batch as a remote-write request |
 //! | [`from_otlp`] | OTLP metrics as series |
 //! | [`to_otlp`] | series as OTLP metrics; [`otlp_form`] for whoever needs OTLP |
@@ -17,6 +18,7 @@ mod from_otlp_labels;
 mod from_otlp_points;
 pub mod names;
 pub mod native;
+pub mod remote_write;
 pub mod to_otlp;
 mod to_otlp_group;
 mod to_otlp_write;

@@ -46,6 +46,11 @@ pub(super) fn check_labels(symbols: &Symbols, labels: &[(Symbol, Symbol)]) -> Re
     Ok(())
 }
 
+fn check_values(symbols: &Symbols, labels: &[(Symbol, Symbol)]) -> Result<(), LabelError> {
+    let known = |(_, value): &(Symbol, Symbol)| (value.0 as usize) < symbols.len();
+    if labels.iter().all(known) { Ok(()) } else { Err(LabelError::NoSymbol) }
+}
+
 /// Builds a [`SeriesBatch`]. Samples, histograms and exemplars belong to the series that was begun last.
 #[derive(Debug, Default)]
 pub struct SeriesBuilder {
@@ -128,7 +133,11 @@ impl SeriesBuilder {
     /// # Errors
     /// When they are not. No series is begun then.
     pub fn series_of(&mut self, labels: &[(Symbol, Symbol)], metadata: Metadata) -> Result<(), LabelError> {
-        check_labels(&self.batch.symbols, labels)?;
+        if self.named_like_the_last(labels) {
+            check_values(&self.batch.symbols, labels)?;
+        } else {
+            check_labels(&self.batch.symbols, labels)?;
+        }
         let labels = self.push_refs(labels);
         let batch = &mut self.batch;
         let here = |len: usize| Run { start: len as u32, len: 0 };
@@ -213,6 +222,15 @@ impl SeriesBuilder {
         self.batch.families.push(Family { name, metadata });
     }
 
+    /// Takes the last series away again if nothing was added to it, so that a series of which everything had to be refused leaves
+    /// no trace. True when it was.
+    pub fn drop_empty_series(&mut self) -> bool {
+        let empty = |entry: &mut Entry| entry.samples.len + entry.histograms.len == 0 && entry.exemplars.len == 0;
+        let Some(entry) = self.batch.series.pop_if(empty) else { return false };
+        self.batch.refs.truncate(entry.labels.start as usize);
+        true
+    }
+
     /// Samples and histograms so far, those of uncounted series left out.
     pub fn items(&self) -> usize {
         self.batch.items
@@ -223,9 +241,19 @@ impl SeriesBuilder {
         self.batch
     }
 
+    /// Whether the names are those of the last series, which are in order. Mostly they are: comparing numbers is then enough.
+    fn named_like_the_last(&self, labels: &[(Symbol, Symbol)]) -> bool {
+        let refs = self.batch.series.last().map(|last| last.labels.of(&self.batch.refs));
+        let (names, _) = refs.unwrap_or_default().as_chunks::<2>();
+        names.len() == labels.len() && names.iter().zip(labels).all(|(last, (name, _))| last[0] == name.0)
+    }
+
     fn push_refs(&mut self, labels: &[(Symbol, Symbol)]) -> Run {
         let start = self.batch.refs.len() as u32;
-        self.batch.refs.extend(labels.iter().flat_map(|(name, value)| [name.0, value.0]));
+        self.batch.refs.reserve(2 * labels.len());
+        for (name, value) in labels {
+            self.batch.refs.extend_from_slice(&[name.0, value.0]);
+        }
         Run { start, len: 2 * labels.len() as u32 }
     }
 }

@@ -72,6 +72,15 @@ impl Symbols {
         start..end
     }
 
+    /// Whether the text of a symbol is empty, which numbers that are not in the table have too. Cheaper than [`Self::get`].
+    #[inline]
+    pub fn is_blank(&self, symbol: Symbol) -> bool {
+        match (symbol.0 as usize).checked_sub(1) {
+            Some(before) => self.ends.get(before + 1).is_none_or(|end| self.ends[before] == *end),
+            None => true,
+        }
+    }
+
     /// All of them in order, from the empty one on.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.iter_from(0)
@@ -146,6 +155,10 @@ mod tests {
         assert_eq!([a, b, c].map(|s| symbols.get(s)), ["job", "", "näme"]);
         assert_eq!(symbols.get(Symbol::EMPTY), "");
         assert_eq!(symbols.get(Symbol(99)), "");
+        assert_eq!(
+            [Symbol::EMPTY, a, b, c, Symbol(99)].map(|s| symbols.is_blank(s)),
+            [true, false, true, false, true]
+        );
         assert_eq!(symbols.iter().collect::<Vec<_>>(), ["", "job", "", "näme"]);
     }
 

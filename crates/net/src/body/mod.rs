@@ -9,7 +9,7 @@
 
 mod read;
 
-pub use read::{BodyError, Limits, discard, read_body};
+pub use read::{BodyError, Limits, discard, read_body, read_encoded};
 pub(crate) use read::{Timed, own_if_small};
 
 use crate::BoxError;

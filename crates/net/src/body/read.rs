@@ -137,20 +137,58 @@ where
     B::Error: Into<BoxError>,
     A: Admission,
 {
-    let result = read_inner(&parts.headers, &mut body, limits, admit).await;
+    let encoding = content_encoding(&parts.headers);
+    read_refusing(parts, &mut body, encoding, limits, admit).await
+}
+
+/// As [`read_body`], with the coding that the caller's protocol prescribes, whatever the headers say.
+///
+/// # Errors
+/// As [`read_body`].
+pub async fn read_encoded<B, A>(
+    parts: &Parts,
+    mut body: B,
+    encoding: Encoding,
+    limits: &Limits,
+    admit: &mut A,
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    A: Admission,
+{
+    read_refusing(parts, &mut body, Ok(encoding), limits, admit).await
+}
+
+async fn read_refusing<B, A>(
+    parts: &Parts,
+    body: &mut B,
+    encoding: Result<Encoding, BodyError>,
+    limits: &Limits,
+    admit: &mut A,
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+    A: Admission,
+{
+    let result = match encoding {
+        Ok(encoding) => read_inner(encoding, body, limits, admit).await,
+        Err(unsupported) => Err(unsupported),
+    };
     let refused = matches!(
         result,
         Err(BodyError::TooLarge { .. } | BodyError::Full(_) | BodyError::UnsupportedEncoding(_))
     );
     // A client that waits for "100 Continue" has not sent its body: asking for it only to refuse it is rude.
     if refused && parts.version < Version::HTTP_2 && !parts.headers.contains_key(header::EXPECT) {
-        discard(&mut body, limits.max_wire_bytes, DISCARD_TIME.min(limits.total_timeout)).await;
+        discard(body, limits.max_wire_bytes, DISCARD_TIME.min(limits.total_timeout)).await;
     }
     result
 }
 
 async fn read_inner<B, A>(
-    headers: &HeaderMap,
+    encoding: Encoding,
     body: &mut B,
     limits: &Limits,
     admit: &mut A,
@@ -160,7 +198,6 @@ where
     B::Error: Into<BoxError>,
     A: Admission,
 {
-    let encoding = content_encoding(headers)?;
     let max = match encoding {
         Encoding::Identity => limits.max_wire_bytes.min(limits.max_inflated_bytes),
         _ => limits.max_wire_bytes,
