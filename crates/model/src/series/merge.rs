@@ -85,6 +85,7 @@ impl SeriesBatch {
             histograms,
             exemplars,
             metadata: known.unwrap_or_default(),
+            uncounted: entries.iter().all(|entry| entry.uncounted),
         };
     }
 }
