@@ -19,7 +19,6 @@ fn smallest(name: &str, addr: &str) -> Value {
         "logstash" | "loki_push" | "remote_write" => json!({"endpoint": addr}),
         "syslog" => json!({"tcp": {"endpoint": addr}}),
         "kafka" => json!({"brokers": [addr]}),
-        "logstash" | "remote_write" => json!({"endpoint": addr}),
         new => panic!("say here what the smallest settings of {new} are"),
     }
 }
