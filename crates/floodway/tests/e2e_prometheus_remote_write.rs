@@ -8,12 +8,14 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backends::{Options, Server, prometheus};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use support::program::{Floodway, free_port};
 use support::{await_some, await_that};
 
@@ -136,7 +138,37 @@ fn arrives_whole(message: &str) {
     books_agree(&server, &program, 0.0);
     assert_eq!(own(&server, "samples_retried_total"), 0.0);
     drop(server);
-    program.stop();
+    values_arrived(program.stop().cleanly().dir());
+}
+
+/// The points of the metric `name` in the file, in order.
+fn points(lines: &str, name: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    for line in lines.lines() {
+        let request: Value = serde_json::from_str(line).unwrap();
+        let list = |of: &Value, key: &str| of[key].as_array().cloned().unwrap_or_default();
+        for scope in list(&request, "resourceMetrics").iter().flat_map(|r| list(r, "scopeMetrics")) {
+            for metric in list(&scope, "metrics").iter().filter(|metric| metric["name"] == name) {
+                let kinds = ["gauge", "sum"].iter().flat_map(|kind| list(&metric[kind], "dataPoints"));
+                found.extend(kinds);
+            }
+        }
+    }
+    found
+}
+
+fn values_arrived(dir: &Path) {
+    let lines = std::fs::read_to_string(dir.join("out/metrics.jsonl")).unwrap();
+    let stale = |point: &&Value| point["flags"] == 1;
+    let peers = points(&lines, "p2p_peers");
+    let (ends, values): (Vec<_>, Vec<_>) = peers.iter().partition(stale);
+    assert!(values.len() > 2 && values.iter().all(|point| point["asDouble"] == 42.0), "{values:?}");
+    let quic = |point: &&Value| point["attributes"].to_string().contains("quic");
+    assert!(values.iter().all(quic), "{values:?}");
+    assert_eq!(ends.len(), 1, "the gauge ends once: {peers:?}");
+    assert!(stale(&peers.last().unwrap()), "{peers:?}");
+    let dials = points(&lines, "p2p_dials_total");
+    assert!(dials.len() > values.len() && dials.iter().all(|point| point["asDouble"] == 7.0), "{dials:?}");
 }
 
 #[test]
