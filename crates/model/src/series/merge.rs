@@ -49,8 +49,8 @@ impl SeriesBatch {
         let mut firsts: HashTable<u32> = HashTable::with_capacity(hashes.len().min(self.series.len()));
         let hash = |index: u32| hashes[index as usize] as u64;
         let kind = |index: u32| {
-            let Entry { samples, histograms, .. } = self.series[index as usize];
-            (samples.len > 0, histograms.len > 0)
+            let Entry { samples, histograms, uncounted, .. } = self.series[index as usize];
+            (samples.len > 0, histograms.len > 0, uncounted)
         };
         for index in 0..hashes.len().min(self.series.len()) as u32 {
             let same = |first: &u32| {
@@ -85,7 +85,7 @@ impl SeriesBatch {
             histograms,
             exemplars,
             metadata: known.unwrap_or_default(),
-            uncounted: entries.iter().all(|entry| entry.uncounted),
+            uncounted: entry.uncounted,
         };
     }
 }
