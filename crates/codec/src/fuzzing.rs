@@ -12,7 +12,6 @@ use crate::logs::{BatchLimits, LogsBuilder};
 use crate::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat, Push, PushDecoder, PushError};
 use crate::otlp_json::{self, DecodeLimits};
 use crate::prometheus::remote_write::{self, DecodeError, Version};
-use crate::snappy;
 use crate::syslog::{Framing, SyslogDecoder, SyslogStream, Zone};
 
 /// When everything is received.
@@ -209,11 +208,8 @@ pub fn json_lines(data: &[u8]) {
     assert_eq!(whole, chunks, "the result depends on how the stream is cut");
 }
 
-/// `data` as a body of a push, as protobuf with and without its snappy block: what decodes is a sound request.
+/// `data` as a protobuf body of a push, inflated: what decodes is a sound request.
 pub fn loki_push(data: &[u8]) {
-    if let Ok(inflated) = snappy::inflate(data, 1 << 16) {
-        loki_pushed(push_decoder().protobuf(&inflated, NOW, None));
-    }
     loki_pushed(push_decoder().protobuf(data, NOW, Some("tenant")));
 }
 

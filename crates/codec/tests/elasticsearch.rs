@@ -532,7 +532,8 @@ proptest! {
                 // A field of the mapping may say the same as text.
                 let said = |value: &Value| there.iter().any(|text| text.as_str() == Some(&value.to_string()));
                 let lost = expected.iter().filter(|value| !there.contains(value) && !said(value)).count();
-                prop_assert!(lost == 0 || attributes.len() > 3, "{} of {:?} lost in {}", lost, expected, document);
+                // Of equal keys, which OTLP forbids, one more than there are places to move to is left out.
+                prop_assert!(lost == 0 || attributes.len() > 2, "{} of {:?} lost in {}", lost, expected, document);
             }
         }
     }

@@ -217,7 +217,8 @@ fn keep(labels: Option<Pairs>, metadata: (i32, String, String), values: Values) 
 
 fn naive_v2(request: &v2::Request) -> Option<Vec<Plain>> {
     let first = request.symbols.first().map(String::as_str);
-    if first.unwrap_or("no") != "" && !(request.timeseries.is_empty() && first.is_none()) {
+    let nothing = request.timeseries.is_empty() && first.is_none();
+    if !nothing && first != Some("") {
         return None;
     }
     let pairs = |refs: &[u32]| -> Option<Pairs> {

@@ -1,4 +1,4 @@
-//! How the queue before an exporter and its delivery loop behave: what a user can set. The loop itself is [`crate::worker`].
+//! How the queue before an exporter and its delivery loop behave: what a user can set. The loop itself is `worker`.
 
 use std::time::Duration;
 

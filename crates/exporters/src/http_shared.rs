@@ -10,8 +10,8 @@ const MAX_TEXT: usize = 300;
 
 /// The headers that a user has set. Those that say how a request is sent are the transport's own and refused; `ours` says which
 /// further ones belong to the protocol.
-pub(crate) fn header_map(
-    headers: &BTreeMap<String, String>,
+pub(crate) fn header_map<V: AsRef<str>>(
+    headers: &BTreeMap<String, V>,
     ours: impl Fn(&str) -> bool,
 ) -> Result<HeaderMap, BuildError> {
     let mut map = HeaderMap::new();
@@ -24,7 +24,7 @@ pub(crate) fn header_map(
                 "headers: {name} is set by the protocol itself; take it out"
             )));
         }
-        map.insert(parsed, secret(value, &format!("headers: the value of {name}"))?);
+        map.insert(parsed, secret(value.as_ref(), &format!("headers: the value of {name}"))?);
     }
     Ok(map)
 }

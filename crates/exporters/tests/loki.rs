@@ -6,7 +6,6 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use codec::snappy;
 use common::{HttpServer, Seen, build, log_request, permanent, reply, request, retryable};
 use engine::{ExportError, Exported, Exporter, Scope};
 use model::{Payload, Signal, View};
@@ -52,7 +51,7 @@ fn of_peers(peers: &[&str]) -> Payload {
 
 /// The lines of each stream in a push.
 fn streams(seen: &Seen) -> BTreeMap<String, Vec<String>> {
-    let body = snappy::inflate(&seen.body, 1 << 24).unwrap();
+    let body = snap::raw::Decoder::new().decompress_vec(&seen.body).unwrap();
     let mut streams = BTreeMap::new();
     for stream in View::root(&body).fields() {
         let stream = View::at(&body, stream);

@@ -1,4 +1,4 @@
-//! The client side: sends prepared requests and counts the answers. How they are sent is [`crate::client`].
+//! The client side: sends prepared requests and counts the answers. How they are sent is the matter of `client`.
 //!
 //! Each connection carries a fixed number of requests at once (closed loop), or requests become due at a fixed rate (open
 //! loop, still bounded by the same number). With a rate, latency counts from the moment a request was due, so a stalled server

@@ -123,7 +123,11 @@ fn span(w: &mut Writer, i: u64) {
         ("session.id", &session),
         ("message.type", "find_node"),
         ("user_agent.original", "rust-libp2p/0.44.2"),
-        if i % 10 == 0 { ("network.peer.address", &peer) } else { ("container.image.digest", &digest) },
+        if i.is_multiple_of(10) {
+            ("network.peer.address", &peer)
+        } else {
+            ("container.image.digest", &digest)
+        },
     ] {
         attribute(w, 9, key, value);
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use codec::snappy;
+use codec::snappy::Snappy;
 use common::{Answer, Running, exchange, gzip, gzip_bomb, post, setup};
 use engine::testing::{self, Setup};
 use model::Writer;
@@ -45,7 +45,7 @@ fn push(labels: &str, lines: &[&str]) -> Vec<u8> {
 }
 
 fn block(body: &[u8]) -> Vec<u8> {
-    snappy::deflate(body).unwrap()
+    Snappy::default().compress(body).unwrap()
 }
 
 async fn send(running: &Running, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -21,7 +21,6 @@ use super::labels::{self, Labels, LabelsError};
 use super::{NANOS_A_SECOND, field};
 use crate::json::JsonFault;
 use crate::logs::{BatchLimits, LogsBuilder, string_attribute};
-use crate::snappy::SnappyError;
 
 /// The scope of the records.
 const SCOPE: &str = "floodway/loki_push";
@@ -29,9 +28,6 @@ const SCOPE: &str = "floodway/loki_push";
 /// Why a push was not decoded. No message quotes the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// The snappy block.
-    #[error(transparent)]
-    Snappy(#[from] SnappyError),
     /// Not protobuf.
     #[error("not a Loki push request: {0}")]
     Wire(#[from] WireError),

@@ -249,35 +249,3 @@ fn write_doubles(w: &mut Writer, number: u32, values: &[f64]) {
         values.iter().for_each(|value| w.raw(&value.to_le_bytes()));
     }
 }
-
-/// Compresses requests as remote-write wants it: one snappy block, no frame.
-pub struct Snappy {
-    encoder: snap::raw::Encoder,
-}
-
-impl Default for Snappy {
-    fn default() -> Self {
-        Self { encoder: snap::raw::Encoder::new() }
-    }
-}
-
-impl Snappy {
-    /// Compresses pieces that stand one after the other.
-    ///
-    /// # Errors
-    /// When they are longer than 4 GiB.
-    pub fn compress(&mut self, request: &[u8]) -> Result<Vec<u8>, TooLarge> {
-        self.encoder.compress_vec(request).map_err(|_| TooLarge)
-    }
-}
-
-impl std::fmt::Debug for Snappy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Snappy")
-    }
-}
-
-/// A request is longer than a snappy block may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request is longer than 4 GiB, which a snappy block cannot hold; lower max_samples_per_send")]
-pub struct TooLarge;

@@ -1,6 +1,7 @@
 //! What the encoders write is what prost reads, and nothing more.
 
-use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap, Snappy, gather};
+use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap, gather};
+use codec::snappy::Snappy;
 use model::series::{BucketSpan, Buckets, Count, Histogram, Metadata, MetricKind, Sample};
 use model::{SeriesBatch, SeriesBuilder};
 use prost::Message as _;

@@ -26,11 +26,13 @@ use codec::elasticsearch::{BulkOptions, DataStream, IndexPattern, Mapping, Targe
 use engine::{
     BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use model::Signal;
 use net::config::{ClientTls, Compression};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::http_shared::{header_map, secret};
 
 /// Sends log records to Elasticsearch or OpenSearch, as documents of a daily index or of a data stream.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -144,6 +146,12 @@ struct Auth {
 #[serde(transparent)]
 struct Secret(String);
 
+impl AsRef<str> for Secret {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
@@ -204,26 +212,12 @@ impl ElasticsearchConfig {
     }
 
     fn header_map(&self) -> Result<HeaderMap, BuildError> {
-        let mut headers = HeaderMap::new();
-        for (name, Secret(value)) in &self.headers {
-            let parsed = HeaderName::try_from(name.as_str()).map_err(|e| {
-                BuildError::because(
-                    format!("headers: {name:?} is no header name; use letters, digits and -"),
-                    e,
-                )
-            })?;
-            if is_ours(&parsed) {
-                return Err(BuildError::new(format!(
-                    "headers: {name} is set by the protocol itself; take it out"
-                )));
-            }
-            headers.insert(parsed, secret_value(&format!("headers: {name}"), value)?);
-        }
+        let mut headers = header_map(&self.headers, |name| name == "accept")?;
         if let Some(auth) = &self.auth {
             if headers.contains_key(header::AUTHORIZATION) {
                 return Err(BuildError::new("both `auth` and a header Authorization are set; remove one"));
             }
-            headers.insert(header::AUTHORIZATION, secret_value("auth", &auth.header()?)?);
+            headers.insert(header::AUTHORIZATION, secret(&auth.header()?, "auth")?);
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -251,28 +245,4 @@ impl Auth {
             )),
         }
     }
-}
-
-/// A header's value that is not shown; nor is it in the error.
-fn secret_value(place: &str, value: &str) -> Result<HeaderValue, BuildError> {
-    let mut value = HeaderValue::try_from(value).map_err(|_| {
-        BuildError::new(format!("{place}: the value has a line break or a control character"))
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Headers that say how a request is sent, which only the transport knows.
-fn is_ours(name: &HeaderName) -> bool {
-    const NAMES: [HeaderName; 8] = [
-        header::ACCEPT,
-        header::CONNECTION,
-        header::CONTENT_ENCODING,
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
-        header::HOST,
-        header::TE,
-        header::TRANSFER_ENCODING,
-    ];
-    NAMES.contains(name)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use codec::loki::{Encoder, Pushes, StreamPush, StreamTable};
-use codec::snappy;
+use codec::snappy::Snappy;
 use engine::{BoxFuture, BuildContext, BuildError, ExportError, Exported, Exporter, Remainder, Scope};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use metrics::Counter;
@@ -137,9 +137,9 @@ impl Destination {
     }
 
     async fn post(&self, push: &StreamPush) -> Result<(), ExportError> {
-        let block = snappy::deflate(&push.body).ok_or_else(|| ExportError::Permanent {
+        let block = Snappy::default().compress(&push.body).map_err(|error| ExportError::Permanent {
             reason: "compression",
-            message: "a push is over 4 GiB".to_owned(),
+            message: error.to_string(),
             scope: Scope::Records,
         })?;
         let answer =

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap, Snappy};
+use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap};
+use codec::snappy::Snappy;
 use engine::{BuildContext, Rejected};
 use http::{HeaderMap, HeaderValue, header};
 use metrics::{Counter, Gauge};

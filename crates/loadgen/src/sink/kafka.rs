@@ -50,10 +50,9 @@ impl Broker {
         let stopping = Arc::clone(&stop);
         let counting = std::thread::spawn(move || {
             while !stopping.load(Relaxed) {
-                match consumer.poll(POLL) {
-                    Some(Ok(message)) => count(message.payload().unwrap_or_default(), &shared),
-                    // The topic is not there before the first message.
-                    Some(Err(_)) | None => {}
+                // An error: the topic is not there before the first message.
+                if let Some(Ok(message)) = consumer.poll(POLL) {
+                    count(message.payload().unwrap_or_default(), &shared);
                 }
             }
         });

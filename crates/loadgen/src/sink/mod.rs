@@ -1,4 +1,4 @@
-//! The server side: takes OTLP gRPC requests, and those of the backends that are plain HTTP ([`http`]); answers at once with
+//! The server side: takes OTLP gRPC requests, and those of the backends that are plain HTTP (`http`); answers at once with
 //! success, and counts.
 //!
 //! Most requests are counted as they stream by, without being kept. One in `check_every` is kept whole, decoded by prost,

@@ -225,7 +225,8 @@ impl SeriesBuilder {
     /// Takes the last series away again if nothing was added to it, so that a series of which everything had to be refused leaves
     /// no trace. True when it was.
     pub fn drop_empty_series(&mut self) -> bool {
-        let empty = |entry: &mut Entry| entry.samples.len + entry.histograms.len == 0 && entry.exemplars.len == 0;
+        let empty =
+            |entry: &mut Entry| entry.samples.len + entry.histograms.len == 0 && entry.exemplars.len == 0;
         let Some(entry) = self.batch.series.pop_if(empty) else { return false };
         self.batch.refs.truncate(entry.labels.start as usize);
         true

@@ -7,15 +7,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use codec::loki::{Push, PushDecoder, PushError};
-use codec::snappy::{self, SnappyError};
 use engine::{ComponentMetrics, Inlet, ReceiverContext, Shutdown};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use metrics::Counter;
-use net::body::{BodyError, Limits, read_body};
+use net::body::{BodyError, Limits, read_body, read_encoded};
 use net::server::{Hooks, HttpOptions};
-use net::{Admission as _, Body, Bound, BoxError};
+use net::{Admission as _, Body, Bound, BoxError, Encoding};
 
 use super::LokiPushConfig;
 use crate::admission::Budgeted;
@@ -86,8 +85,8 @@ impl Endpoint {
         B: HttpBody<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
     {
-        let (mut parts, body) = request.into_parts();
-        match self.receive(&mut parts, body).await {
+        let (parts, body) = request.into_parts();
+        match self.receive(&parts, body).await {
             Ok(()) => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -103,7 +102,7 @@ impl Endpoint {
         }
     }
 
-    async fn receive<B>(&self, parts: &mut Parts, body: B) -> Result<(), Failure>
+    async fn receive<B>(&self, parts: &Parts, body: B) -> Result<(), Failure>
     where
         B: HttpBody<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
@@ -111,7 +110,12 @@ impl Endpoint {
         let format = self.route(parts)?;
         let tenant = self.tenant(&parts.headers)?;
         let mut permit = Budgeted(self.inlet.permit());
-        let body = read_body(parts, body, &self.limits, &mut permit).await.map_err(|e| self.unread(&e))?;
+        let body = match format {
+            // Whatever the headers say: a protobuf body is a snappy block.
+            Format::Protobuf => read_encoded(parts, body, Encoding::Snappy, &self.limits, &mut permit).await,
+            Format::Json => read_body(parts, body, &self.limits, &mut permit).await,
+        };
+        let body = body.map_err(|e| self.unread(&e))?;
         let push = match format {
             Format::Protobuf => self.protobuf(&body, tenant, &mut permit),
             Format::Json => self.json(&body, tenant, &mut permit),
@@ -128,7 +132,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn route(&self, parts: &mut Parts) -> Result<Format, Failure> {
+    fn route(&self, parts: &Parts) -> Result<Format, Failure> {
         if !PATHS.contains(&parts.uri.path()) {
             let text = "no such path; pushes go to /loki/api/v1/push";
             return Err(Failure::new(StatusCode::NOT_FOUND, text));
@@ -141,11 +145,6 @@ impl Endpoint {
             let text = "content-type must be application/x-protobuf or application/json";
             return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
         };
-        // Some clients name the compression that a protobuf body has in any case.
-        let snappy = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"snappy");
-        if format == Format::Protobuf && parts.headers.get(header::CONTENT_ENCODING).is_some_and(snappy) {
-            parts.headers.remove(header::CONTENT_ENCODING);
-        }
         Ok(format)
     }
 
@@ -163,13 +162,9 @@ impl Endpoint {
         }
     }
 
-    fn protobuf(&self, block: &[u8], tenant: Option<String>, permit: &mut Budgeted) -> Result<Push, Failure> {
-        let limit = self.limits.max_inflated_bytes;
-        let inflated = snappy::inflated_len(block, limit).map_err(|e| self.bad(e.into()))?;
-        permit.grow(inflated).map_err(|full| self.unread(&BodyError::Full(full)))?;
-        let body = snappy::inflate(block, limit).map_err(|e| self.bad(e.into()))?;
+    fn protobuf(&self, body: &[u8], tenant: Option<String>, permit: &mut Budgeted) -> Result<Push, Failure> {
         let tenant = tenant.as_deref();
-        self.decode(body.len(), permit, |decoder| decoder.protobuf(&body, now_unix_nano(), tenant))
+        self.decode(body.len(), permit, |decoder| decoder.protobuf(body, now_unix_nano(), tenant))
     }
 
     fn json(&self, body: &[u8], tenant: Option<String>, permit: &mut Budgeted) -> Result<Push, Failure> {
@@ -211,8 +206,7 @@ impl Endpoint {
     }
 
     fn bad(&self, error: PushError) -> Failure {
-        let too_large =
-            matches!(error, PushError::TooLarge { .. } | PushError::Snappy(SnappyError::TooLarge { .. }));
+        let too_large = matches!(error, PushError::TooLarge { .. });
         self.metrics.refused(if too_large { "too_large" } else { "malformed" }, 0);
         let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         Failure::new(status, error.to_string())
