@@ -3,13 +3,10 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use common::{SendRequests as _, build, parse};
 use engine::component::Claim;
-use engine::testing;
-use engine::{BuildContext, ComponentKind};
 use exporters::EXPORTERS;
 use serde_json::{Value, json};
 
@@ -23,16 +20,6 @@ fn smallest(name: &str, folder: &Path) -> Value {
         "tempo" | "debug" => json!({}),
         "kafka" => json!({"brokers": ["127.0.0.1:1"]}),
         new => panic!("say here what the smallest settings of {new} are"),
-    }
-}
-
-#[test]
-fn names_are_unique_and_everything_is_said() {
-    let names: BTreeSet<_> = EXPORTERS.iter().map(|f| f.name).collect();
-    assert_eq!(names.len(), EXPORTERS.len());
-    for factory in EXPORTERS {
-        assert!(factory.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
-        assert!(!factory.summary.is_empty() && !factory.signals.is_empty(), "{}", factory.name);
     }
 }
 
@@ -59,20 +46,6 @@ async fn the_smallest_settings_are_enough_and_an_unknown_field_is_refused_by_nam
     for (name, missing) in needed {
         let error = parse(name, &json!({})).err().unwrap();
         assert!(error.contains(missing), "{error}");
-    }
-}
-
-#[test]
-fn a_dry_run_makes_nothing() {
-    for factory in EXPORTERS {
-        let folder = tempfile::tempdir().unwrap();
-        let inner = folder.path().join("not/there");
-        let context =
-            BuildContext { dry_run: true, ..testing::build_context(ComponentKind::Exporter, factory.name) };
-        // In the runtime's absence too: nothing may be spawned.
-        let config = parse(factory.name, &smallest(factory.name, &inner)).unwrap();
-        assert!(config.build(&context).is_ok(), "{}", factory.name);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{}", factory.name);
     }
 }
 
@@ -156,32 +129,5 @@ fn settings_with_which_loki_could_take_nothing_are_refused_at_build() {
         let error = build("loki", &settings).err().unwrap();
         assert!(error.contains(expected), "{settings}: {error}");
         assert!(!error.contains("secret"), "quotes a credential: {error}");
-    }
-}
-
-#[test]
-fn every_field_in_the_schema_is_described() {
-    for factory in EXPORTERS {
-        let mut generator = schemars::SchemaGenerator::default();
-        let root = (factory.schema)(&mut generator);
-        let definitions = Value::Object(generator.take_definitions(true));
-        let mut fields = 0;
-        described(factory.name, root.as_value(), &mut fields);
-        described(factory.name, &definitions, &mut fields);
-        assert!(fields >= 1, "{} has no fields", factory.name);
-    }
-}
-
-fn described(place: &str, schema: &Value, fields: &mut usize) {
-    let Value::Object(object) = schema else { return };
-    if let Some(Value::Object(properties)) = object.get("properties") {
-        for (name, field) in properties {
-            *fields += 1;
-            let text = field.get("description").and_then(Value::as_str);
-            assert!(text.is_some_and(|t| t.len() > 10), "{place}.{name} has no description");
-        }
-    }
-    for (name, inner) in object {
-        described(&format!("{place}.{name}"), inner, fields);
     }
 }

@@ -11,7 +11,6 @@
 //! | [`body`] | response bodies, request bodies read under a budget |
 //! | [`encoding`] | gzip, deflate and zstd, both ways, capped |
 //! | [`grpc`] | unary gRPC: server layer, client, status codes, framing |
-//! | [`kafka`] | the settings of a Kafka client that its receiver and exporter share |
 //! | [`client`] | targets, TLS connector, HTTP client, `Retry-After` |
 //! | [`udp`] | datagrams in batches, and how many the kernel dropped |
 //! | [`config`] | the serde structs that receivers and exporters share |
@@ -25,7 +24,6 @@ pub mod config;
 pub mod encoding;
 pub mod fuzzing;
 pub mod grpc;
-pub mod kafka;
 pub mod listen;
 pub mod server;
 mod stream;

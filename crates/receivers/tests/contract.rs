@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-
 use common::parse;
 use engine::component::Claim;
 use engine::testing;
-use engine::{BuildContext, ComponentKind, ReceiverFactory};
+use engine::{ComponentKind, ReceiverFactory};
 use receivers::RECEIVERS;
 use serde_json::{Value, json};
 
@@ -28,16 +26,6 @@ const CLIENTS: &[&str] = &["kafka"];
 
 fn listeners() -> impl Iterator<Item = &'static ReceiverFactory> {
     RECEIVERS.iter().filter(|factory| !CLIENTS.contains(&factory.name))
-}
-
-#[test]
-fn names_are_unique_and_everything_is_said() {
-    let names: BTreeSet<_> = RECEIVERS.iter().map(|f| f.name).collect();
-    assert_eq!(names.len(), RECEIVERS.len());
-    for factory in RECEIVERS {
-        assert!(factory.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
-        assert!(!factory.summary.is_empty() && !factory.signals.is_empty(), "{}", factory.name);
-    }
 }
 
 #[test]
@@ -74,19 +62,6 @@ fn an_unknown_field_is_refused_by_name() {
     }
     let error = parse("otlp", &json!({"grpc": {"max_conections": 1}})).err().unwrap();
     assert!(error.contains("max_conections") && error.contains("max_connections"), "{error}");
-}
-
-#[test]
-fn a_dry_run_binds_nothing() {
-    for factory in RECEIVERS {
-        // The address is taken: binding it would fail.
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = taken.local_addr().unwrap().to_string();
-        let config = parse(factory.name, &smallest(factory.name, &addr)).unwrap();
-        let context =
-            BuildContext { dry_run: true, ..testing::build_context(ComponentKind::Receiver, factory.name) };
-        assert!(config.build(&context).is_ok(), "{}", factory.name);
-    }
 }
 
 #[tokio::test]
@@ -145,32 +120,5 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         let context = testing::build_context(ComponentKind::Receiver, name);
         let error = parse(name, &settings).unwrap().build(&context).err().unwrap().to_string();
         assert!(error.contains(expected), "{settings}: {error}");
-    }
-}
-
-#[test]
-fn every_field_in_the_schema_is_described() {
-    for factory in RECEIVERS {
-        let mut generator = schemars::SchemaGenerator::default();
-        let root = (factory.schema)(&mut generator);
-        let definitions = Value::Object(generator.take_definitions(true));
-        let mut fields = 0;
-        described(factory.name, root.as_value(), &mut fields);
-        described(factory.name, &definitions, &mut fields);
-        assert!(fields >= 4, "{} has {fields} fields", factory.name);
-    }
-}
-
-fn described(place: &str, schema: &Value, fields: &mut usize) {
-    let Value::Object(object) = schema else { return };
-    if let Some(Value::Object(properties)) = object.get("properties") {
-        for (name, field) in properties {
-            *fields += 1;
-            let text = field.get("description").and_then(Value::as_str);
-            assert!(text.is_some_and(|t| t.len() > 10), "{place}.{name} has no description");
-        }
-    }
-    for (name, inner) in object {
-        described(&format!("{place}.{name}"), inner, fields);
     }
 }

@@ -25,8 +25,8 @@ use engine::{
     BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
     ExporterConfig, QueueSettings, RetrySettings,
 };
+use kafka_client::{Cluster, KafkaTls, Sasl};
 use model::{Payload, Signal};
-use net::kafka::{Cluster, KafkaTls, Sasl};
 use rdkafka::config::ClientConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;

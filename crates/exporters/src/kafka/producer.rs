@@ -98,7 +98,7 @@ impl Producer {
     ) -> Result<Self, BuildError> {
         let component = metrics.id().to_owned();
         let first = connect(&config, keyed, &component).map_err(|error| {
-            BuildError::new(format!("cannot make a Kafka producer: {}", net::kafka::explain(&error)))
+            BuildError::new(format!("cannot make a Kafka producer: {}", kafka_client::explain(&error)))
         })?;
         let restarts = metrics.counter("floodway_kafka_producer_restarts_total", &[]);
         Ok(Self { config, timeout, keyed, component, restarts, current: Mutex::new(Arc::new(first)) })
@@ -163,7 +163,7 @@ impl Producer {
                 *current = Arc::new(new);
             }
             Err(error) => {
-                let why = net::kafka::explain(&error);
+                let why = kafka_client::explain(&error);
                 tracing::error!(component, "the Kafka producer is broken and cannot be made anew: {why}");
             }
         }
@@ -232,7 +232,7 @@ struct Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        net::kafka::log(&self.component, level, facility, line);
+        kafka_client::log(&self.component, level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -86,7 +86,7 @@ impl Membership {
         });
         let membership = Self { shared, config, shutdown: context.shutdown.clone() };
         let consumer = membership.connect().map_err(|error| {
-            BuildError::new(format!("cannot make a Kafka consumer: {}", net::kafka::explain(&error)))
+            BuildError::new(format!("cannot make a Kafka consumer: {}", kafka_client::explain(&error)))
         })?;
         let (ended, end) = oneshot::channel::<()>();
         let patience = limits.drain + GOODBYE;
@@ -131,7 +131,7 @@ impl Membership {
                 match self.connect() {
                     Ok(consumer) => break consumer,
                     Err(_) if self.shutdown.is_requested() => return,
-                    Err(error) => tracing::warn!(component, "{}", net::kafka::explain(&error)),
+                    Err(error) => tracing::warn!(component, "{}", kafka_client::explain(&error)),
                 }
             };
         }
@@ -426,7 +426,7 @@ struct Group {
 
 impl ClientContext for Group {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        net::kafka::log(self.shared.metrics.id(), level, facility, line);
+        kafka_client::log(self.shared.metrics.id(), level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -28,8 +28,8 @@ use std::time::Duration;
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
 };
+use kafka_client::{Cluster, KafkaTls, Sasl};
 use model::{AckMode, Signal};
-use net::kafka::{Cluster, KafkaTls, Sasl};
 use rdkafka::config::ClientConfig;
 use schemars::JsonSchema;
 use serde::Deserialize;
