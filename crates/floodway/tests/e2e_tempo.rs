@@ -74,3 +74,12 @@ fn tempo_telemetrygen_spans_are_found_by_pseudonym_over_http_with_gzip() {
         format!("otlp: {{protocol: http, compression: gzip, endpoint: 'http://127.0.0.1:{port}'}}")
     });
 }
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn tempo_telemetrygen_spans_are_found_by_pseudonym_through_the_tempo_exporter() {
+    find_by_pseudonym(|server| {
+        let port = server.port("otlp_grpc").unwrap();
+        format!("tempo: {{endpoint: 'http://127.0.0.1:{port}', tenant: mesh}}")
+    });
+}
