@@ -66,6 +66,8 @@ impl Config {
     }
 }
 
+type Parse = dyn Fn(&Value) -> Result<Config, String>;
+
 /// A line of one of the tables.
 struct Component {
     kind: ComponentKind,
@@ -73,7 +75,7 @@ struct Component {
     summary: &'static str,
     signals: &'static [Signal],
     schema: fn(&mut SchemaGenerator) -> Schema,
-    parse: Box<dyn Fn(&Value) -> Result<Config, String>>,
+    parse: Box<Parse>,
 }
 
 impl Component {
