@@ -64,8 +64,9 @@ struct Seen {
 impl Run {
     fn new(seed: u64, lies: Lies) -> Self {
         let mut rng = Rng(seed);
+        let spread = if rng.percent(50) { 20_000 } else { 120_000 };
         let options = Options {
-            max_bytes: 20_000 + rng.below(120_000),
+            max_bytes: 12_000 + rng.below(spread),
             max_records: if rng.percent(20) { 5 + rng.below(40) } else { 1_000_000 },
             segment_bytes: 200 + rng.below(8000),
             max_age_ms: rng.percent(30).then(|| rng.below(60)),
@@ -432,7 +433,8 @@ impl Run {
 
     fn flip(&mut self, running: bool) -> Outcome {
         let sizes = self.disk.sizes();
-        if sizes.is_empty() {
+        // Where a record stands that came back though its append had failed is not known.
+        if sizes.is_empty() || self.model.all.iter().any(|appended| appended.place.is_none() && appended.may) {
             return Ok(());
         }
         let (name, size) = &sizes[self.rng.below(sizes.len() as u64) as usize];
@@ -489,7 +491,8 @@ impl Run {
         self.commit()?;
         let refused = self.seen.refused;
         self.append()?;
-        ensure!(self.seen.refused == refused, "an empty log refuses");
+        let aside = self.log().report().unreadable_bytes > 0;
+        ensure!(self.seen.refused == refused || aside, "an empty log refuses");
         self.commit()?;
         self.consistent()
     }
@@ -523,7 +526,7 @@ fn number(variable: &str) -> Option<u64> {
 fn what_is_durable_survives_and_nothing_else_appears() {
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(3000),
+        None => 0..number("SEEDS").unwrap_or(6000),
     };
     let several = seeds.end - seeds.start > 100;
     let mut total = Seen::default();
