@@ -25,7 +25,9 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// The log is as large as it may be. Nothing was written; there is room when something was delivered.
-    #[error("the buffer is full ({limit}); raise the limit, or wait until the destination takes what is in it")]
+    #[error(
+        "the buffer is full ({limit}); raise the limit, or wait until the destination takes what is in it"
+    )]
     Full {
         /// Which limit.
         limit: &'static str,

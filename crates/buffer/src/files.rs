@@ -76,8 +76,8 @@ impl ReadOnly {
     /// # Errors
     /// [`Error::Open`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let handle =
-            File::open(dir).map_err(|source| Error::open(format!("open the folder {}", dir.display()), source))?;
+        let handle = File::open(dir)
+            .map_err(|source| Error::open(format!("open the folder {}", dir.display()), source))?;
         Ok(Self { dir: dir.to_owned(), handle })
     }
 }

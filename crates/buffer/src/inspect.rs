@@ -6,13 +6,13 @@
 use std::io;
 use std::ops::RangeInclusive;
 
+use crate::Seq;
 use crate::error::Error;
 use crate::ranges::RangeSet;
 use crate::record::{HEADER, Header, Kind, MAX_SEQ, Place, decode_ranges};
 use crate::report::{Report, Tally};
 use crate::scan::{Found, Scan};
 use crate::storage::Storage;
-use crate::Seq;
 
 /// No segment holds more records: that would be 160 GiB of headers.
 const MOST_RECORDS: u64 = 1 << 32;
@@ -83,6 +83,8 @@ pub(crate) struct Survey {
 pub(crate) struct Surveyed {
     pub(crate) place: Place,
     pub(crate) size: u64,
+    /// All numbers in it are smaller: those from here on were given again, by later segments.
+    pub(crate) end: Seq,
     pub(crate) entries: Vec<Entry>,
     pub(crate) notes: Vec<RangeInclusive<Seq>>,
     pub(crate) unreadable: bool,
@@ -115,10 +117,12 @@ pub(crate) fn survey<S: Storage>(storage: &S, show: &mut dyn FnMut(Dumped<'_>)) 
     let mut places: Vec<Place> = list.iter().filter_map(|name| Place::parse(name)).collect();
     places.sort_unstable_by_key(|place| (place.segment, place.salt));
     let mut survey = Survey { next_seq: 1, ..Survey::default() };
-    for place in places {
+    for (index, &place) in places.iter().enumerate() {
+        // A record from here on came to nothing when the next segment was begun: it was not there, and is back like a ghost.
+        let end = places.get(index + 1..).and_then(|later| later.iter().map(|later| later.base).min());
         survey.next_segment = survey.next_segment.max(place.segment.saturating_add(1));
         survey.next_seq = survey.next_seq.max(place.base);
-        match survey.segment(storage, place, show) {
+        match survey.segment(storage, place, end.unwrap_or(Seq::MAX), show) {
             Ok(segment) => {
                 if segment.unreadable {
                     survey.skip_numbers(place);
@@ -141,13 +145,14 @@ impl Survey {
         &mut self,
         storage: &S,
         place: Place,
+        end: Seq,
         show: &mut dyn FnMut(Dumped<'_>),
     ) -> io::Result<Surveyed> {
         let name = place.name();
         let file = storage.open(&name)?;
         let scan = Scan::new(&file, place)?;
         let (entries, notes) = (Vec::new(), Vec::new());
-        let mut segment = Surveyed { place, size: scan.size(), entries, notes, unreadable: false };
+        let mut segment = Surveyed { place, size: scan.size(), end, entries, notes, unreadable: false };
         self.report.segments += 1;
         self.report.file_bytes += scan.size();
         for found in scan {
@@ -184,8 +189,7 @@ impl Survey {
     fn sound(&mut self, offset: u64, header: &Header, note: &[u8], segment: &mut Surveyed) -> Seen {
         let report = &mut self.report;
         let least = self.newest.map_or(0, |newest| newest + 1).max(segment.place.base);
-        if header.kind == Kind::Data && header.seq < least {
-            // Numbers ascend; what does not was not written by this log.
+        if header.kind == Kind::Data && (header.seq < least || header.seq >= segment.end) {
             report.damaged += Tally::one(header.items, u64::from(header.length));
             report.damaged_bytes += header.total();
             return Seen::Damaged(*header);
@@ -200,7 +204,11 @@ impl Survey {
             }
             Kind::Done => {
                 self.next_seq = self.next_seq.max(header.seq);
-                let ranges: Vec<_> = decode_ranges(note).collect();
+                // A ghost of a note must not say that a later record of the same number is done.
+                let last = segment.end.saturating_sub(1);
+                let clip = |range: RangeInclusive<Seq>| *range.start()..=last.min(*range.end());
+                let ranges: Vec<_> =
+                    decode_ranges(note).map(clip).filter(|range| !range.is_empty()).collect();
                 for range in &ranges {
                     self.next_seq = self.next_seq.max(range.end() + 1);
                     self.done.insert(range.clone());
@@ -216,8 +224,11 @@ impl Survey {
         let Self { segments, done, report, .. } = self;
         // Nothing is known of what was before the first segment.
         let mut expected = segments.first().map(|segment| segment.place.base);
-        let unanswered = |first: Seq, end: Seq| {
-            (end - first) - if end > first { done.count_within(first..=end - 1) } else { 0 }
+        let unanswered = |first: Seq, end: Seq| match end.saturating_sub(first) {
+            0 => 0,
+            // Left out on purpose.
+            numbers if numbers >= MOST_RECORDS / 2 => 0,
+            numbers => numbers - done.count_within(first..=end - 1),
         };
         for entry in segments.iter_mut().flat_map(|segment| &mut segment.entries) {
             let first = expected.unwrap_or(entry.seq).min(entry.seq);
@@ -232,8 +243,8 @@ impl Survey {
                 *oldest = (*oldest).min(entry.entered_ms);
             }
         }
-        // Numbers that were left out for what cannot be read are not missing.
-        let end = self.newest.map_or(0, |newest| newest + 1).max(segments.last().map_or(0, |last| last.place.base));
+        let end =
+            self.newest.map_or(0, |newest| newest + 1).max(segments.last().map_or(0, |last| last.place.base));
         report.missing += expected.map_or(0, |first| unanswered(first.min(end), end));
     }
 

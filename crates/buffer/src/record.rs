@@ -84,7 +84,8 @@ impl Place {
 
     /// What the name of a file says; `None` if it is not a segment's.
     pub fn parse(name: &str) -> Option<Self> {
-        let mut numbers = name.strip_prefix("seg-")?.split('-').map(|text| u64::from_str_radix(text, 16).ok());
+        let mut numbers =
+            name.strip_prefix("seg-")?.split('-').map(|text| u64::from_str_radix(text, 16).ok());
         let mut next = || numbers.next().flatten();
         let place = Self { segment: next()?, base: next()?, salt: next()? };
         (place.name() == name && place.base <= MAX_SEQ).then_some(place)
@@ -102,7 +103,15 @@ impl Place {
 impl Header {
     pub(crate) fn data(seq: Seq, entered_ms: u64, tag: u8, items: u32, payload: &[u8]) -> Option<Self> {
         let length = u32::try_from(payload.len()).ok()?;
-        Some(Self { kind: Kind::Data, tag, length, items, seq, entered_ms, payload_crc: crc32c::crc32c(payload) })
+        Some(Self {
+            kind: Kind::Data,
+            tag,
+            length,
+            items,
+            seq,
+            entered_ms,
+            payload_crc: crc32c::crc32c(payload),
+        })
     }
 
     /// A note, whose payload is at most [`MAX_RANGES`] long.
@@ -164,7 +173,8 @@ impl Header {
 }
 
 pub(crate) fn encode_ranges(ranges: &[RangeInclusive<Seq>]) -> Vec<u8> {
-    let pair = |range: &RangeInclusive<Seq>| [range.start().to_le_bytes(), range.end().to_le_bytes()].concat();
+    let pair =
+        |range: &RangeInclusive<Seq>| [range.start().to_le_bytes(), range.end().to_le_bytes()].concat();
     ranges.iter().flat_map(pair).collect()
 }
 

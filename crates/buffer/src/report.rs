@@ -76,7 +76,7 @@ pub struct Report {
     /// Segments that could not be opened. They are left where they are.
     pub unopened: u64,
     /// Sequence numbers between the oldest and the newest that no record and no note answers for: damaged, or written shortly
-    /// before a crash and not durable.
+    /// before a crash and not durable. Numbers left out on purpose (2^32, where a segment could not be read) are not counted.
     pub missing: u64,
 }
 

@@ -294,8 +294,11 @@ impl<S: Storage> Driver<S> {
         let mut bytes: usize = batch.iter().map(|append| append.payload.len()).sum();
         while bytes < self.options.batch_bytes && batch.len() < self.options.waiting.max(1) {
             let left = self.options.window.saturating_sub(started.elapsed());
-            let message =
-                if left.is_zero() { self.receiver.try_recv().ok() } else { self.receiver.recv_timeout(left).ok() };
+            let message = if left.is_zero() {
+                self.receiver.try_recv().ok()
+            } else {
+                self.receiver.recv_timeout(left).ok()
+            };
             match message {
                 Some(Message::Append(append)) => {
                     bytes += append.payload.len();
@@ -339,7 +342,9 @@ impl<S: Storage> Driver<S> {
 
     fn answer(&mut self, committed: &Committed) {
         match &committed.error {
-            Some(error) if !self.failing => tracing::warn!("disk buffer: {error}; trying again until it works"),
+            Some(error) if !self.failing => {
+                tracing::warn!("disk buffer: {error}; trying again until it works")
+            }
             None if self.failing => tracing::info!("disk buffer: works again"),
             _ => {}
         }

@@ -8,8 +8,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use buffer::{
-    Dumped, Error, FileStorage, Log, MemoryStorage, OnFull, Options, Seen, Storage, Tally, Writer, WriterOptions,
-    check, dump,
+    Dumped, Error, FileStorage, Log, MemoryStorage, OnFull, Options, Seen, Storage, Tally, Writer,
+    WriterOptions, check, dump,
 };
 use bytes::Bytes;
 
@@ -52,7 +52,10 @@ fn a_full_log_refuses_until_something_is_done() {
     log.done(1..=1);
     log.append(0, 0, 1, &[1; 3000]).unwrap();
     let too_large = log.append(0, 0, 1, &[1; 65 << 10]);
-    assert!(matches!(&too_large, Err(error @ Error::TooLarge { .. }) if !error.is_retryable()), "{too_large:?}");
+    assert!(
+        matches!(&too_large, Err(error @ Error::TooLarge { .. }) if !error.is_retryable()),
+        "{too_large:?}"
+    );
 }
 
 #[test]
@@ -156,13 +159,27 @@ fn a_writer_answers_each_append_and_commits_many_at_once() {
                         answers.fetch_add(u64::from(result.is_ok()), Ordering::SeqCst);
                     });
                     let room = writer.reserve(9).unwrap();
-                    writer.append(Some(room), sender << 32 | n, 0, 1, Bytes::from_static(b"a payload"), answer);
+                    writer.append(
+                        Some(room),
+                        sender << 32 | n,
+                        0,
+                        1,
+                        Bytes::from_static(b"a payload"),
+                        answer,
+                    );
                 }
             });
         }
     });
     let (answered, answer) = sync_channel(1);
-    writer.append(None, 0, 0, 1, Bytes::new(), Box::new(move |result| answered.send(result.is_ok()).unwrap()));
+    writer.append(
+        None,
+        0,
+        0,
+        1,
+        Bytes::new(),
+        Box::new(move |result| answered.send(result.is_ok()).unwrap()),
+    );
     assert!(answer.recv_timeout(Duration::from_secs(30)).unwrap());
     assert_eq!(answers.load(Ordering::SeqCst), 400, "answers come in the order of appends");
     assert_eq!(writer.undelivered().records, 401);

@@ -175,10 +175,16 @@ impl Run {
             let is_there = there.contains(&at);
             ensure!(!is_there || appended.may, "came back: {appended:?}");
             ensure!(!is_there || !appended.flipped, "flipped, and read: {appended:?}");
-            ensure!(is_there || !appended.must || appended.flipped || unseen, "lost: {appended:?} {report:?}");
+            ensure!(
+                is_there || !appended.must || appended.flipped || unseen,
+                "lost: {appended:?} {report:?}"
+            );
             if appended.must && appended.flipped && !is_there && !unseen {
                 let Report { damaged, lost_bytes, tail_bytes, .. } = &report;
-                ensure!(damaged.records + lost_bytes + tail_bytes > 0, "not reported: {appended:?} {report:?}");
+                ensure!(
+                    damaged.records + lost_bytes + tail_bytes > 0,
+                    "not reported: {appended:?} {report:?}"
+                );
                 self.seen.damaged += 1;
             }
             self.seen.reappeared += u64::from(is_there && !appended.must);
@@ -202,7 +208,8 @@ impl Run {
             let Some(record) = record else { break };
             ensure!(record.seq > after, "{} after {after}", record.seq);
             after = record.seq;
-            let appended = self.model.all.iter().position(|appended| appended.entered_ms == record.entered_ms);
+            let appended =
+                self.model.all.iter().position(|appended| appended.entered_ms == record.entered_ms);
             let Some(at) = appended else { return Err(format!("never appended: {record:?}")) };
             let appended = &mut self.model.all[at];
             ensure!(appended.seq.is_none_or(|seq| seq == record.seq), "{appended:?} read as {record:?}");
@@ -276,7 +283,8 @@ impl Run {
     /// Where the last record stands: at the end of the newest segment.
     fn last_record(&self, length: usize) -> (String, u64, u64) {
         let sizes = self.disk.sizes();
-        let newest = sizes.iter().max_by_key(|(name, _)| Place::parse(name).map(|place| place.segment)).unwrap();
+        let newest =
+            sizes.iter().max_by_key(|(name, _)| Place::parse(name).map(|place| place.segment)).unwrap();
         let total = (length + HEADER) as u64;
         (newest.0.clone(), newest.1 - total, total)
     }
@@ -302,8 +310,13 @@ impl Run {
 
     fn commit_split(&mut self, split: bool) -> Outcome {
         let healthy = self.disk.is_healthy();
-        let waiting: Vec<u64> =
-            self.model.all.iter().filter(|appended| appended.pending).filter_map(|appended| appended.seq).collect();
+        let waiting: Vec<u64> = self
+            .model
+            .all
+            .iter()
+            .filter(|appended| appended.pending)
+            .filter_map(|appended| appended.seq)
+            .collect();
         let committed = if split {
             let syncing = self.log().begin_commit();
             // Others read, note and append while the disk syncs.
@@ -372,7 +385,9 @@ impl Run {
         while self.damaged != drops {
             let next = (0..self.model.all.len()).filter(|at| {
                 let appended = &self.model.all[*at];
-                appended.readable && appended.flipped && appended.seq.is_some_and(|seq| after < seq && seq < before)
+                appended.readable
+                    && appended.flipped
+                    && appended.seq.is_some_and(|seq| after < seq && seq < before)
             });
             let Some(at) = next.min_by_key(|at| self.model.all[*at].seq) else {
                 return Err(format!("sound, but taken for damaged: {drops:?} {:?}", self.damaged));
@@ -392,7 +407,8 @@ impl Run {
         let last = first + self.rng.below(most);
         let noted = self.log().done(first..=last);
         let all = &self.model.all;
-        let range = |at: &usize| all[*at].readable && all[*at].seq.is_some_and(|seq| first <= seq && seq <= last);
+        let range =
+            |at: &usize| all[*at].readable && all[*at].seq.is_some_and(|seq| first <= seq && seq <= last);
         let done: Vec<usize> = (0..all.len()).filter(range).collect();
         let expected = sum(done.iter().map(|at| &all[*at]));
         ensure!(noted == expected, "done {first}..={last}: {noted:?} instead of {expected:?}");
@@ -439,7 +455,8 @@ impl Run {
     fn flip(&mut self, running: bool) -> Outcome {
         let sizes = self.disk.sizes();
         // Where a record stands that came back though its append had failed is not known.
-        if sizes.is_empty() || self.model.all.iter().any(|appended| appended.place.is_none() && appended.may) {
+        if sizes.is_empty() || self.model.all.iter().any(|appended| appended.place.is_none() && appended.may)
+        {
             return Ok(());
         }
         let (name, size) = &sizes[self.rng.below(sizes.len() as u64) as usize];
@@ -518,7 +535,9 @@ fn run(seed: u64, lies: Lies) -> Result<Seen, String> {
         Ok(outcome) => outcome,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
-            Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+            Err(text
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default())
         }
     }
 }
@@ -555,9 +574,25 @@ fn what_is_durable_survives_and_nothing_else_appears() {
         }
     }
     eprintln!("{total:?}");
-    let Seen { durable, failed, refused, cuts, kills, reappeared, done, dropped, expired, damaged, recovered, .. } = total;
+    let Seen {
+        durable,
+        failed,
+        refused,
+        cuts,
+        kills,
+        reappeared,
+        done,
+        dropped,
+        expired,
+        damaged,
+        recovered,
+        ..
+    } = total;
     let all = [durable, failed, refused, cuts, kills, reappeared, done, dropped, expired, damaged, recovered];
-    assert!(!several || all.iter().all(|count| *count > 0), "the programs never came to something: {total:?}");
+    assert!(
+        !several || all.iter().all(|count| *count > 0),
+        "the programs never came to something: {total:?}"
+    );
 }
 
 /// How many of so many seeds fail on a disk that lies.

@@ -143,7 +143,7 @@ impl<S: Storage> Log<S> {
 
     /// Takes over a segment of an earlier process.
     fn adopt(&mut self, found: Surveyed) {
-        let Surveyed { place, size, entries, notes, unreadable } = found;
+        let Surveyed { place, size, end: _, entries, notes, unreadable } = found;
         let name = place.name();
         // Nothing in it can be relied on by another segment, so it may go out of turn.
         if entries.is_empty() && notes.is_empty() && !unreadable && self.storage.remove(&name).is_ok() {
@@ -157,8 +157,17 @@ impl<S: Storage> Log<S> {
         let first_open = entries.iter().position(|entry| !entry.done).unwrap_or(entries.len());
         self.records += entries.len() as u64;
         let committed = entries.len();
-        let segment =
-            Segment { place, file: None, size, synced: size, entries, committed, open, first_open, unreadable };
+        let segment = Segment {
+            place,
+            file: None,
+            size,
+            synced: size,
+            entries,
+            committed,
+            open,
+            first_open,
+            unreadable,
+        };
         self.disk_bytes += segment.disk_bytes();
         self.segments.push_back(segment);
     }

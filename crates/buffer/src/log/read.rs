@@ -36,7 +36,8 @@ impl<S: Storage> Log<S> {
     /// [`Error::Read`] if the disk does not give it; it stays where it is.
     pub fn read_next(&mut self, after: Seq) -> Result<Option<Record>, Error> {
         while let Some((index, entry)) = self.find(after) {
-            let failed = |source| Error::Read { seq: entry.seq, items: entry.items, source: Arc::new(source) };
+            let failed =
+                |source| Error::Read { seq: entry.seq, items: entry.items, source: Arc::new(source) };
             if let Some(record) = self.read(index, &entry).map_err(failed)? {
                 return Ok(Some(record));
             }
@@ -78,7 +79,9 @@ impl<S: Storage> Log<S> {
     /// The first entry behind `after` to be delivered, and the index of its segment.
     fn find(&self, after: Seq) -> Option<(usize, Entry)> {
         let next = after.saturating_add(1);
-        let end = |segment: &Segment<S::File>| segment.entries.last().map_or(segment.place.base, |last| last.seq + 1);
+        let end = |segment: &Segment<S::File>| {
+            segment.entries.last().map_or(segment.place.base, |last| last.seq + 1)
+        };
         let from = self.segments.partition_point(|segment| end(segment) <= next);
         let candidates = self.segments.iter().enumerate().skip(from).filter(|(_, segment)| segment.open > 0);
         candidates.into_iter().find_map(|(index, segment)| {
@@ -136,7 +139,9 @@ impl<F> Segment<F> {
         let from = self.position(*range.start()).max(self.first_open);
         let entries = self.entries.get_mut(from..self.committed)?;
         let (mut tally, mut noted) = (Tally::default(), None);
-        for entry in entries.iter_mut().take_while(|entry| entry.seq <= *range.end()).filter(|entry| !entry.done) {
+        for entry in
+            entries.iter_mut().take_while(|entry| entry.seq <= *range.end()).filter(|entry| !entry.done)
+        {
             entry.done = true;
             tally += entry.tally();
             self.open -= 1;

@@ -101,7 +101,12 @@ impl std::fmt::Debug for Disk {
         let state = self.state();
         let file = |(name, inode): (&String, &usize)| {
             let file = &state.inodes[*inode];
-            (name[4..20].trim_start_matches('0').to_owned(), file.durable.len(), file.current.len(), file.pending.len())
+            (
+                name[4..20].trim_start_matches('0').to_owned(),
+                file.durable.len(),
+                file.current.len(),
+                file.pending.len(),
+            )
         };
         f.debug_struct("Disk")
             .field("down", &state.down)
@@ -253,7 +258,11 @@ impl Disk {
 
     pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
         let state = self.state();
-        state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].current.len() as u64)).collect()
+        state
+            .names
+            .iter()
+            .map(|(name, inode)| (name.clone(), state.inodes[*inode].current.len() as u64))
+            .collect()
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -378,7 +387,7 @@ impl StoredFile for DiskFile {
         let inode = if stale { self.inode.saturating_sub(1) } else { self.inode };
         let from = state.inodes[inode].current.get(offset as usize..).unwrap_or_default();
         let mut length = from.len().min(into.len());
-        if length > 1 && offset % 7 == 0 {
+        if length > 1 && offset.is_multiple_of(7) {
             length = length.div_ceil(2);
         }
         into[..length].copy_from_slice(&from[..length]);
