@@ -9,6 +9,8 @@
 //! - Each append that was taken is answered exactly once, also if the thread ends early.
 //! - The log is locked while something is written, read or noted, never during an fsync nor during an answer.
 //!
+//! All but [`Writer::try_append`] may wait for the disk: no call for a thread that must not block.
+//!
 //! It has no clock: who appends says when. It bounds the number of appends that wait, not their bytes: senders hold room
 //! ([`Writer::reserve`]) or count for themselves.
 

@@ -238,3 +238,48 @@ fn notes_are_written_though_nothing_is_appended() {
     }
     drop(writer);
 }
+
+#[test]
+#[ignore = "needs a file system of about 1 MiB: mount -t tmpfs -o size=1m tmpfs DIR; SMALL_DIR=DIR"]
+fn a_full_file_system_refuses_and_the_log_works_again_when_there_is_room() {
+    let dir = std::path::PathBuf::from(std::env::var_os("SMALL_DIR").expect("SMALL_DIR")).join("buffer");
+    let options = Options { segment_bytes: 100_000, ..Options::default() };
+    let mut log = Log::open(FileStorage::open(&dir).unwrap(), options.clone()).unwrap();
+    let mut durable = Vec::new();
+    let mut refused = 0;
+    for round in 0..3 {
+        // Until it has been full for a while.
+        for _ in 0..200 {
+            match log.append(round, 0, 1, &[round as u8; 10_000]) {
+                Ok(seq) => durable.extend(log.commit().is_durable(seq).then_some(seq)),
+                Err(Error::Write { source }) => {
+                    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+                    refused += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(refused > 50, "{refused}");
+        // What is there is read, and makes room, though no note can be written.
+        let half = durable.len() / 2;
+        for seq in durable.drain(..half) {
+            assert_eq!(log.read_next(seq - 1).unwrap().unwrap().seq, seq);
+            assert_eq!(log.done(seq..=seq).records, 1);
+        }
+        assert!(log.append(round, 0, 1, &[9; 10_000]).is_ok(), "round {round}: no room was made");
+        drop(log.commit());
+        drop(log);
+        log = Log::open(FileStorage::open(&dir).unwrap(), options.clone()).unwrap();
+        assert!(log.report().is_clean(), "{:?}", log.report());
+        assert_eq!(log.undelivered().records, durable.len() as u64 + 1, "{:?}", log.report());
+        durable = all(&mut log);
+    }
+}
+
+fn all(log: &mut Log<FileStorage>) -> Vec<u64> {
+    let mut seqs: Vec<u64> = Vec::new();
+    while let Some(record) = log.read_next(seqs.last().copied().unwrap_or(0)).unwrap() {
+        seqs.push(record.seq);
+    }
+    seqs
+}
