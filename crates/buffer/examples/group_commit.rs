@@ -17,12 +17,14 @@ const RUN: Duration = Duration::from_secs(3);
 
 fn main() {
     let dir = std::env::args_os().nth(1).expect("a directory to write to");
+    let mut opened = Vec::new();
     println!("payload | senders | alone/s | group/s | ratio | p50 ms | p99 ms | MB/s | CPU ms/MB");
     for bytes in [4 << 10, 450_000] {
         let payload: Bytes = (0..bytes).map(|n: usize| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
         for senders in [1, 4, 16, 64] {
             let alone = alone(Path::new(&dir), senders, &payload);
             let group = group(Path::new(&dir), senders, &payload);
+            opened.push(reopened(Path::new(&dir)));
             let megabytes = group.rate() * bytes as f64 / 1e6;
             println!(
                 "{bytes:7} | {senders:7} | {:7.0} | {:7.0} | {:5.1} | {:6.2} | {:6.2} | {megabytes:4.0} | {:.2}",
@@ -35,6 +37,16 @@ fn main() {
             );
         }
     }
+    opened.iter().for_each(|line| println!("{line}"));
+}
+
+/// How many records and megabytes an opening has scanned, and in what time.
+fn reopened(dir: &Path) -> String {
+    let started = Instant::now();
+    let log = Log::open(FileStorage::open(dir).expect("a directory"), Options::default()).expect("a log");
+    let (time, report) = (started.elapsed(), log.report());
+    let records = report.undelivered.records + report.done.records;
+    format!("opened {records} records, {} MB, in {} ms", report.file_bytes / 1_000_000, time.as_millis())
 }
 
 struct Measured {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use buffer::record::{Header, Kind, Place};
 use buffer::{
     Dumped, Error, FileStorage, Log, MemoryStorage, OnFull, Options, Seen, Storage, Tally, Writer,
     WriterOptions, check, dump,
@@ -124,6 +125,55 @@ fn a_damaged_record_costs_itself_and_a_damaged_header_is_read_past() {
         times.push(record.entered_ms);
     }
     assert_eq!(times, [0, 2, 4]);
+}
+
+/// A segment with these records, as another life of the log could have left it.
+fn segment(storage: &MemoryStorage, number: u64, base: u64, records: &[(Kind, u64, &[u8])]) {
+    let place = Place { salt: number, segment: number, base };
+    let mut bytes = Vec::new();
+    for &(kind, seq, payload) in records {
+        let (length, payload_crc) = (payload.len() as u32, crc32c::crc32c(payload));
+        let header = Header { kind, tag: 0, length, items: 1, seq, entered_ms: number, payload_crc };
+        bytes.extend_from_slice(&header.encode(place, bytes.len() as u64));
+        bytes.extend_from_slice(payload);
+    }
+    storage.put(&place.name(), bytes);
+}
+
+#[test]
+fn a_number_that_was_given_again_is_the_later_segments() {
+    let storage = MemoryStorage::default();
+    let all: Vec<u8> = [1_u64, 1, 3, 9].iter().flat_map(|n| n.to_le_bytes()).collect();
+    // A failed fsync, a killed process and a power cut can bring back what the next process did not see.
+    segment(
+        &storage,
+        1,
+        1,
+        &[(Kind::Data, 1, b"a"), (Kind::Data, 2, b"b"), (Kind::Data, 3, b"ghost"), (Kind::Done, 9, &all)],
+    );
+    segment(&storage, 2, 3, &[(Kind::Data, 3, b"c"), (Kind::Data, 4, b"d")]);
+    let mut log = open(&storage, Options::default());
+    let mut read = Vec::new();
+    while let Some(record) = log.read_next(read.last().map_or(0, |(seq, _)| *seq)).unwrap() {
+        read.push((record.seq, record.bytes));
+    }
+    let expected: [(u64, &[u8]); 3] = [(2, b"b"), (3, b"c"), (4, b"d")];
+    assert!(read.iter().map(|(seq, bytes)| (*seq, &bytes[..])).eq(expected), "{read:?}");
+    assert_eq!(log.report().damaged.records, 1);
+}
+
+#[test]
+fn notes_of_many_ranges_are_all_kept() {
+    let storage = MemoryStorage::default();
+    let mut log = open(&storage, Options::default());
+    (0..2200).for_each(|_| assert!(log.append(0, 0, 1, b"x").is_ok()));
+    drop(log.commit());
+    (1..=1100).for_each(|n| assert_eq!(log.done(n * 2..=n * 2).records, 1));
+    drop(log.commit());
+    assert!(log.is_settled());
+    let report = check(&storage).unwrap();
+    assert_eq!((report.done.records, report.undelivered.records), (1100, 1100));
+    assert!(report.is_clean() && report.missing == 0);
 }
 
 #[test]

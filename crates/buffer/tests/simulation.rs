@@ -107,9 +107,10 @@ impl Run {
                 85..88 => self.cut()?,
                 88..91 => self.disk.state().fuse = Some(1 + self.rng.below(40)),
                 91..93 => self.disk.state().space = Some(self.rng.below(3000)),
-                93..95 => self.disk.state().faults = 3 + self.rng.below(20),
-                95..96 => self.disk.state().read_faults = 10,
-                96..99 => self.disk.heal(),
+                93..94 => self.disk.state().faults = 3 + self.rng.below(20),
+                94..95 => self.disk.state().read_faults = 10,
+                95..98 => self.disk.heal(),
+                98..99 => self.unlink_and_kill()?,
                 40..41 => self.flip(true)?,
                 _ => self.close()?,
             }
@@ -440,6 +441,14 @@ impl Run {
     fn kill(&mut self) -> Outcome {
         self.seen.kills += 1;
         self.open()
+    }
+
+    /// The process is killed when it has removed files and could not make that durable.
+    fn unlink_and_kill(&mut self) -> Outcome {
+        self.disk.state().dir_fails = true;
+        self.done()?;
+        self.disk.state().dir_fails = false;
+        self.kill()
     }
 
     /// The power fails; on the way back a bit may have flipped.

@@ -135,7 +135,8 @@ impl<S: Storage> Log<S> {
         Ok(())
     }
 
-    /// Writes to the active segment and returns where. After a failure the segment is closed.
+    /// Writes to the active segment and returns where. After a failure the segment is closed, unless it was empty and the disk is
+    /// only full: then the next append tries the same file, and a disk that stays full costs no files and no syncs.
     pub(super) fn write(&mut self, header: &Header, payload: &[u8]) -> io::Result<u64> {
         let Some(segment) = self.segments.back_mut().filter(|_| self.active) else {
             return Err(io::Error::other("no active segment"));
@@ -145,20 +146,27 @@ impl<S: Storage> Log<S> {
         };
         let (before, offset) = (segment.disk_bytes(), segment.size);
         let result = append_all(&*file, &header.encode(segment.place, offset), payload);
+        let mut usable = true;
         match &result {
             Ok(()) => segment.size += header.total(),
-            Err((written, _)) => {
+            Err((written, error)) => {
                 // For the space; recovery reads around it as well.
-                if *written > 0 && file.truncate(offset).is_err() {
+                let cut = *written == 0 || file.truncate(offset).is_ok();
+                if !cut {
                     segment.size += written;
                 }
+                usable = cut && offset == 0 && is_full(error);
             }
         }
         self.disk_bytes = self.disk_bytes + segment.disk_bytes() - before;
-        if result.is_err() {
+        if !usable {
             self.seal();
             self.reclaim();
         }
         result.map(|()| offset).map_err(|(_, error)| error)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

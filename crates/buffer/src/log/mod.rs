@@ -8,7 +8,7 @@
 //!
 //! Invariants:
 //! - A segment is written to only between its creation and its first failure, by the process that created it. So behind a
-//!   half-written record nothing follows in its file.
+//!   half-written record nothing follows in its file. (An empty one that a full disk refused to fill is still empty.)
 //! - A sequence number is given once, whatever became of its record.
 //! - `open` of a segment counts its entries that are not done; `entries[..committed]` are durable; `disk_bytes` is the sum over
 //!   the segments, of at least a block each.

@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) faults: u64,
     /// Percent of reads that fail.
     pub(crate) read_faults: u64,
+    /// `sync_dir` fails.
+    pub(crate) dir_fails: bool,
     /// Bytes left on the disk.
     pub(crate) space: Option<u64>,
     operations: u64,
@@ -231,6 +233,7 @@ impl Disk {
             down: false,
             faults: 0,
             read_faults: 0,
+            dir_fails: false,
             space: None,
             operations: 0,
             forgot: false,
@@ -338,6 +341,9 @@ impl Storage for Disk {
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.state();
         state.fault()?;
+        if state.dir_fails {
+            return Err(io_error("EIO"));
+        }
         if !state.lies.sync_dir {
             state.pending_names.clear();
             state.durable_names = state.names.clone();
