@@ -7,7 +7,7 @@
 //!
 //! Invariants:
 //! - Each append that was taken is answered exactly once, also if the thread ends early.
-//! - The log is locked while something is written, read or noted, never during an fsync nor during an answer.
+//! - The log is locked while one record is written or read, or something noted; never during a sync of records nor an answer.
 //!
 //! All but [`Writer::try_append`] may wait for the disk: no call for a thread that must not block.
 //!
@@ -316,21 +316,18 @@ impl<S: Storage> Driver<S> {
         // Before the notes are written: who comes later says so anew.
         self.notes.store(false, Ordering::Release);
         self.notes_since = None;
-        let syncing = {
-            let mut log = lock(&self.log);
-            for append in batch.drain(..) {
-                let Append { entered_ms, tag, items, payload, room, answer } = append;
-                let appended = match room {
-                    Some(room) => log.append_reserved(room, entered_ms, tag, items, &payload),
-                    None => log.append(entered_ms, tag, items, &payload),
-                };
-                match appended {
-                    Ok(seq) => self.written.push((seq, answer)),
-                    Err(error) => answer.give(Err(error)),
-                }
+        for append in batch.drain(..) {
+            let Append { entered_ms, tag, items, payload, room, answer } = append;
+            let appended = match room {
+                Some(room) => lock(&self.log).append_reserved(room, entered_ms, tag, items, &payload),
+                None => lock(&self.log).append(entered_ms, tag, items, &payload),
+            };
+            match appended {
+                Ok(seq) => self.written.push((seq, answer)),
+                Err(error) => answer.give(Err(error)),
             }
-            log.begin_commit()
-        };
+        }
+        let syncing = lock(&self.log).begin_commit();
         let synced = syncing.run();
         let committed = {
             let mut log = lock(&self.log);

@@ -21,10 +21,13 @@ use model::{Appended, Model, sum};
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
         if !$condition {
-            return Err(format!("line {}: {}", line!(), format!($($text)+)));
+            return Err(format!("{VERDICT} {}: {}", line!(), format!($($text)+)));
         }
     };
 }
+
+/// How a failure begins that the model found; others are panics.
+const VERDICT: &str = "line";
 
 type Outcome = Result<(), String>;
 
@@ -152,7 +155,7 @@ impl Run {
                     self.log = Some(log);
                     return self.recovered(was_healthy);
                 }
-                Err(error) if was_healthy => return Err(format!("a healthy disk, and {error}")),
+                Err(error) if was_healthy => return Err(format!("{VERDICT}: a healthy disk, and {error}")),
                 // The power failed while it was opened.
                 _ => self.disk.cut(),
             }
@@ -206,13 +209,16 @@ impl Run {
         let read_faults = std::mem::take(&mut self.disk.state().read_faults);
         let fuse = self.disk.state().fuse.take();
         loop {
-            let record = self.log().read_next(after).map_err(|error| format!("a sound disk, and {error}"))?;
+            let record = self
+                .log()
+                .read_next(after)
+                .map_err(|error| format!("{VERDICT}: a sound disk, and {error}"))?;
             let Some(record) = record else { break };
             ensure!(record.seq > after, "{} after {after}", record.seq);
             after = record.seq;
             let appended =
                 self.model.all.iter().position(|appended| appended.entered_ms == record.entered_ms);
-            let Some(at) = appended else { return Err(format!("never appended: {record:?}")) };
+            let Some(at) = appended else { return Err(format!("{VERDICT}: never appended: {record:?}")) };
             let appended = &mut self.model.all[at];
             ensure!(appended.seq.is_none_or(|seq| seq == record.seq), "{appended:?} read as {record:?}");
             appended.seq = Some(record.seq);
@@ -262,7 +268,7 @@ impl Run {
         }
         ensure!(result.is_ok() || !healthy, "a healthy disk, and {result:?}");
         let pending = result.is_ok();
-        let place = pending.then(|| self.last_record(payload.len()));
+        let place = pending.then(|| self.last_record(payload.len())).flatten();
         let seq = result.ok();
         self.seen.appended += u64::from(pending);
         self.seen.failed += u64::from(!pending);
@@ -282,13 +288,13 @@ impl Run {
         Ok(())
     }
 
-    /// Where the last record stands: at the end of the newest segment.
-    fn last_record(&self, length: usize) -> (String, u64, u64) {
+    /// Where the last record stands: at the end of the newest segment. `None` if that is too short to hold it.
+    fn last_record(&self, length: usize) -> Option<(String, u64, u64)> {
         let sizes = self.disk.sizes();
         let newest =
-            sizes.iter().max_by_key(|(name, _)| Place::parse(name).map(|place| place.segment)).unwrap();
+            sizes.into_iter().max_by_key(|(name, _)| Place::parse(name).map(|place| place.segment))?;
         let total = (length + HEADER) as u64;
-        (newest.0.clone(), newest.1 - total, total)
+        Some((newest.0, newest.1.checked_sub(total)?, total))
     }
 
     /// Learns what was dropped for want of room: the oldest.
@@ -296,7 +302,9 @@ impl Run {
         let drops = self.log().drops().full;
         let count = (drops.records - self.dropped.records) as usize;
         for _ in 0..count {
-            let Some(at) = self.model.next(0) else { return Err("dropped more than there was".to_owned()) };
+            let Some(at) = self.model.next(0) else {
+                return Err(format!("{VERDICT}: dropped more than there was"));
+            };
             add(&mut self.dropped, sum([&self.model.all[at]].into_iter()));
             self.model.gone(at);
             self.seen.dropped += 1;
@@ -392,7 +400,7 @@ impl Run {
                     && appended.seq.is_some_and(|seq| after < seq && seq < before)
             });
             let Some(at) = next.min_by_key(|at| self.model.all[*at].seq) else {
-                return Err(format!("sound, but taken for damaged: {drops:?} {:?}", self.damaged));
+                return Err(format!("{VERDICT}: sound, but taken for damaged: {drops:?} {:?}", self.damaged));
             };
             add(&mut self.damaged, sum([&self.model.all[at]].into_iter()));
             self.model.gone(at);
@@ -605,32 +613,38 @@ fn what_is_durable_survives_and_nothing_else_appears() {
     );
 }
 
-/// How many of so many seeds fail on a disk that lies.
+/// In how many of a thousand seeds the model itself finds a disk that lies. A panic is not its verdict and does not count.
 fn caught(lies: Lies) -> usize {
-    (0..300).filter(|seed| run(*seed, lies).is_err()).count()
+    let found = |seed: &u64| run(*seed, lies).is_err_and(|failure| failure.starts_with(VERDICT));
+    (0..1000).filter(found).count()
 }
 
 #[test]
 fn a_disk_that_lies_about_sync_is_caught() {
-    assert!(caught(Lies { sync: true, ..Lies::default() }) > 100);
+    let caught = caught(Lies { sync: true, ..Lies::default() });
+    assert!(caught > 100, "{caught}");
 }
 
 #[test]
 fn a_disk_that_lies_about_the_directory_is_caught() {
-    assert!(caught(Lies { sync_dir: true, ..Lies::default() }) > 100);
+    let caught = caught(Lies { sync_dir: true, ..Lies::default() });
+    assert!(caught > 100, "{caught}");
 }
 
 #[test]
 fn a_disk_that_hides_a_failed_sync_is_caught() {
-    assert!(caught(Lies { failed_sync: true, ..Lies::default() }) > 10);
+    let caught = caught(Lies { failed_sync: true, ..Lies::default() });
+    assert!(caught > 10, "{caught}");
 }
 
 #[test]
 fn a_full_disk_that_takes_writes_is_caught() {
-    assert!(caught(Lies { full: true, ..Lies::default() }) > 10);
+    let caught = caught(Lies { full: true, ..Lies::default() });
+    assert!(caught > 10, "{caught}");
 }
 
 #[test]
 fn a_disk_that_reads_the_wrong_file_is_caught() {
-    assert!(caught(Lies { stale_read: true, ..Lies::default() }) > 10);
+    let caught = caught(Lies { stale_read: true, ..Lies::default() });
+    assert!(caught > 10, "{caught}");
 }
