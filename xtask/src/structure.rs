@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("redact", &[]),
     ("net", &[]),
     ("kafka_client", &[]),
+    ("buffer", &[]),
     ("codec", &["model"]),
     ("engine", &["model"]),
     ("receivers", &["engine", "codec", "kafka_client", "model", "net"]),

@@ -1,0 +1,102 @@
+//! Giving space back.
+//!
+//! Invariant: the oldest segment goes first, and the next one only when its deletion is durable: the next one may hold the notes
+//! that say what is done in it. No note is needed on what is deleted, so a full disk can be emptied without writing.
+
+use super::Log;
+use crate::error::Error;
+use crate::options::OnFull;
+use crate::storage::Storage;
+
+impl<S: Storage> Log<S> {
+    /// Deletes sealed segments of which all is done; whether one went. One that the disk did not give in full when it was opened
+    /// is left where it is: the next opening looks again.
+    pub(super) fn reclaim(&mut self) -> bool {
+        let mut any = false;
+        while self.front_is_done() {
+            // On a failure the same is tried again next time.
+            if self.removed && self.storage.sync_dir().is_err() {
+                break;
+            }
+            self.removed = false;
+            let Some(front) = self.segments.front() else { break };
+            if front.unreadable {
+                // What could not be read may be there another time. It still counts as used.
+                self.disk_bytes += front.disk_bytes();
+                self.forget_front();
+                continue;
+            }
+            match self.storage.remove(&front.place.name()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => break,
+                _ => {}
+            }
+            self.removed = true;
+            any = true;
+            self.forget_front();
+        }
+        if any && self.storage.sync_dir().is_ok() {
+            self.removed = false;
+        }
+        any
+    }
+
+    fn front_is_done(&self) -> bool {
+        let is_active = self.active && self.segments.len() == 1;
+        !is_active && self.segments.front().is_some_and(|segment| segment.open == 0)
+    }
+
+    fn forget_front(&mut self) {
+        let Some(front) = self.segments.pop_front() else { return };
+        self.disk_bytes -= front.disk_bytes();
+        self.records -= front.entries.len() as u64;
+        // Notes in it were on records in it or before it.
+        self.written.retain(|note| note.segment != front.number());
+        let oldest = self.segments.front().map_or(self.next_seq, |segment| segment.place.base);
+        self.unwritten.remove_below(oldest);
+        self.reading.take_if(|(number, _)| *number == front.number());
+    }
+
+    /// Sees to it that so many bytes and one record more stay within the limits.
+    pub(super) fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
+        loop {
+            let Some(limit) = self.exceeded(bytes) else {
+                return Ok(());
+            };
+            if self.reclaim() {
+                continue;
+            }
+            let drop_oldest = self.options.on_full == OnFull::DropOldest;
+            if !self.give_up_front(drop_oldest) || !self.reclaim() {
+                return Err(Error::Full { limit });
+            }
+        }
+    }
+
+    fn exceeded(&self, bytes: u64) -> Option<&'static str> {
+        if self.disk_bytes + self.reserved_bytes() + bytes > self.options.max_bytes {
+            Some("max_bytes")
+        } else if self.records >= self.options.max_records {
+            Some("max_records")
+        } else {
+            None
+        }
+    }
+
+    /// Makes the oldest segment one that can be deleted: closes it, if it is the active one; drops what is in it, if that is
+    /// allowed. Whether that is done; never if something in it still waits for its commit.
+    fn give_up_front(&mut self, drop_records: bool) -> bool {
+        let Some(front) = self.segments.front() else { return false };
+        let waits = front.committed < front.entries.len();
+        if waits || (front.open > 0 && !drop_records) {
+            return false;
+        }
+        if let (Some(first), Some(last)) = (front.entries.first(), front.entries.last()) {
+            let dropped = self.mark_done(first.seq..=last.seq);
+            self.drops.full += dropped;
+        }
+        if self.segments.len() == 1 {
+            self.seal();
+        }
+        true
+    }
+}

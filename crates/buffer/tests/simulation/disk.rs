@@ -1,0 +1,438 @@
+//! A disk that does what a disk may do: it loses, tears and reorders what was not synced, fills up, fails, and rots.
+//!
+//! What a file holds is kept twice: as a process sees it (`current`), and as it would be after a power cut (`durable`), with the
+//! changes between the two (`pending`) cut at sectors. A power cut applies any of them, and forgets the others. The same goes
+//! for names: what was created or removed since the directory was synced may or may not have been.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use buffer::{Storage, StoredFile};
+
+const SECTOR: usize = 64;
+/// More operations than any program of the simulation needs: who gets there runs in a circle.
+const ENDLESS: u64 = 400_000;
+
+/// SplitMix64.
+#[derive(Debug, Clone)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(crate) fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
+
+/// What the disk claims and does not do: the simulation must notice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lies {
+    /// `sync` of a file does nothing.
+    pub(crate) sync: bool,
+    /// `sync_dir` does nothing.
+    pub(crate) sync_dir: bool,
+    /// A failed `sync` is reported as a success.
+    pub(crate) failed_sync: bool,
+    /// A full disk takes writes, and keeps nothing of them.
+    pub(crate) full: bool,
+    /// Reads of what was flipped give what was written... in the wrong file: stale bytes where there should be others.
+    pub(crate) stale_read: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    current: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Truncate(usize),
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Create(String, usize),
+    Remove(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) rng: Rng,
+    pub(crate) lies: Lies,
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    pending_names: Vec<NameChange>,
+    /// Operations until the power fails.
+    pub(crate) fuse: Option<u64>,
+    /// The power has failed: nothing works.
+    pub(crate) down: bool,
+    /// Percent of operations that fail, reads aside.
+    pub(crate) faults: u64,
+    /// Percent of reads that fail.
+    pub(crate) read_faults: u64,
+    /// `sync_dir` fails.
+    pub(crate) dir_fails: bool,
+    /// Bytes left on the disk.
+    pub(crate) space: Option<u64>,
+    operations: u64,
+    /// A sync failed since the last power cut: what processes see is not what is or will be on the disk.
+    pub(crate) forgot: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Disk(Arc<Mutex<State>>);
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state();
+        let file = |(name, inode): (&String, &usize)| {
+            let file = &state.inodes[*inode];
+            (
+                name[4..20].trim_start_matches('0').to_owned(),
+                file.durable.len(),
+                file.current.len(),
+                file.pending.len(),
+            )
+        };
+        f.debug_struct("Disk")
+            .field("down", &state.down)
+            .field("names", &state.pending_names)
+            .field("files", &state.names.iter().map(file).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    disk: Disk,
+    inode: usize,
+}
+
+fn io_error(what: &'static str) -> io::Error {
+    io::Error::other(what)
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>, mut hole: impl FnMut(usize) -> Vec<u8>) {
+        match self {
+            Self::Write(offset, data) => {
+                if *offset > bytes.len() {
+                    let fill = hole(*offset - bytes.len());
+                    bytes.extend_from_slice(&fill);
+                }
+                let end = (offset + data.len()).max(bytes.len());
+                bytes.resize(end, 0);
+                bytes[*offset..offset + data.len()].copy_from_slice(data);
+            }
+            Self::Truncate(size) => bytes.truncate(*size),
+        }
+    }
+}
+
+impl State {
+    fn step(&mut self) -> io::Result<()> {
+        self.operations += 1;
+        assert!(self.operations < ENDLESS, "the log runs in a circle");
+        if let Some(fuse) = &mut self.fuse {
+            *fuse = fuse.saturating_sub(1);
+            self.down |= *fuse == 0;
+        }
+        if self.down { Err(io_error("no power")) } else { Ok(()) }
+    }
+
+    fn fault(&mut self) -> io::Result<()> {
+        self.step()?;
+        let faults = self.faults;
+        if self.rng.percent(faults) { Err(io_error("EIO")) } else { Ok(()) }
+    }
+
+    fn write(&mut self, inode: usize, data: &[u8]) {
+        let file = &mut self.inodes[inode];
+        let mut offset = file.current.len();
+        let mut left = data;
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at((SECTOR - offset % SECTOR).min(left.len()));
+            file.pending.push(Change::Write(offset, piece.to_vec()));
+            offset += piece.len();
+            left = rest;
+        }
+        file.current.extend_from_slice(data);
+    }
+
+    /// What stands where nothing was written: zeros, or what some other file held.
+    fn hole(rng: &mut Rng, stale: &[u8], length: usize) -> Vec<u8> {
+        let mut fill = vec![0; length];
+        if rng.percent(50) && !stale.is_empty() {
+            let from = rng.below(stale.len() as u64) as usize;
+            fill.iter_mut().zip(&stale[from..]).for_each(|(to, from)| *to = *from);
+        }
+        fill
+    }
+
+    /// The power fails and comes back.
+    fn cut(&mut self) {
+        let stale: Vec<u8> = match self.inodes.len() {
+            0 => Vec::new(),
+            n => self.inodes[self.rng.below(n as u64) as usize].current.clone(),
+        };
+        let survives = [0, 10, 50, 90, 100][self.rng.below(5) as usize];
+        let rng = &mut self.rng;
+        for file in &mut self.inodes {
+            let wanted = file.current.len();
+            for change in std::mem::take(&mut file.pending) {
+                if rng.percent(survives) {
+                    change.apply(&mut file.durable, |length| Self::hole(rng, &stale, length));
+                }
+            }
+            if file.durable.len() < wanted && rng.percent(20) {
+                // The size came through, the bytes did not.
+                let fill = Self::hole(rng, &stale, wanted - file.durable.len());
+                file.durable.extend_from_slice(&fill);
+            }
+            file.current.clone_from(&file.durable);
+        }
+        for change in std::mem::take(&mut self.pending_names) {
+            if rng.percent(survives) {
+                match change {
+                    NameChange::Create(name, inode) => drop(self.durable_names.insert(name, inode)),
+                    NameChange::Remove(name) => drop(self.durable_names.remove(&name)),
+                }
+            }
+        }
+        self.names.clone_from(&self.durable_names);
+        (self.down, self.fuse, self.forgot) = (false, None, false);
+    }
+}
+
+impl Disk {
+    pub(crate) fn new(seed: u64, lies: Lies) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            rng: Rng(seed ^ 0xd15c),
+            lies,
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            fuse: None,
+            down: false,
+            faults: 0,
+            read_faults: 0,
+            dir_fails: false,
+            space: None,
+            operations: 0,
+            forgot: false,
+        })))
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn cut(&self) {
+        self.state().cut();
+    }
+
+    /// Whether anything may fail now.
+    pub(crate) fn is_healthy(&self) -> bool {
+        let state = self.state();
+        !state.down && state.fuse.is_none() && state.faults + state.read_faults == 0 && state.space.is_none()
+    }
+
+    pub(crate) fn heal(&self) {
+        let mut state = self.state();
+        (state.faults, state.read_faults, state.space, state.fuse) = (0, 0, None, None);
+    }
+
+    pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
+        let state = self.state();
+        state
+            .names
+            .iter()
+            .map(|(name, inode)| (name.clone(), state.inodes[*inode].current.len() as u64))
+            .collect()
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        let state = self.state();
+        state.names.values().map(|inode| state.inodes[*inode].current.len() as u64).sum()
+    }
+
+    /// Some bytes that are on the disk now, to be put into a payload.
+    pub(crate) fn copy(&self, from: u64, length: usize) -> Vec<u8> {
+        let state = self.state();
+        let file = from as usize % state.inodes.len().max(1);
+        let bytes = state.inodes.get(file).map_or(&[][..], |inode| &inode.current);
+        let from = (from >> 32) as usize % bytes.len().max(1);
+        bytes.iter().skip(from).take(length).copied().collect()
+    }
+
+    /// Flips a bit of what is durable.
+    pub(crate) fn flip(&self, name: &str, offset: u64, bit: u64) -> bool {
+        let mut state = self.state();
+        let Some(&inode) = state.names.get(name) else { return false };
+        let file = &mut state.inodes[inode];
+        let offset = offset as usize;
+        if offset >= file.durable.len() || !file.pending.is_empty() {
+            return false;
+        }
+        file.durable[offset] ^= 1 << bit;
+        file.current[offset] ^= 1 << bit;
+        true
+    }
+}
+
+impl Storage for Disk {
+    type File = DiskFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut state = self.state();
+        state.step()?;
+        Ok(state.names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<DiskFile> {
+        let mut state = self.state();
+        state.fault()?;
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let inode = state.inodes.len();
+        state.inodes.push(Inode::default());
+        state.names.insert(name.to_owned(), inode);
+        state.pending_names.push(NameChange::Create(name.to_owned(), inode));
+        Ok(DiskFile { disk: self.clone(), inode })
+    }
+
+    fn open(&self, name: &str) -> io::Result<DiskFile> {
+        let mut state = self.state();
+        state.step()?;
+        let read_faults = state.read_faults;
+        if state.rng.percent(read_faults) {
+            return Err(io_error("EIO"));
+        }
+        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(DiskFile { disk: self.clone(), inode })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.fault()?;
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.pending_names.push(NameChange::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.fault()?;
+        if state.dir_fails {
+            return Err(io_error("EIO"));
+        }
+        if !state.lies.sync_dir {
+            state.pending_names.clear();
+            state.durable_names = state.names.clone();
+        }
+        Ok(())
+    }
+
+    fn salt(&self) -> io::Result<u64> {
+        Ok(self.state().rng.next())
+    }
+}
+
+impl StoredFile for DiskFile {
+    fn append(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let some = state.rng.below(all.len() as u64 + 1) as usize;
+        if let Err(error) = state.fault() {
+            // Part of it, and sometimes all of it, stands there all the same.
+            let some = if state.rng.percent(20) { all.len() } else { some };
+            state.write(self.inode, &all[..some]);
+            return Err(error);
+        }
+        if state.rng.percent(2) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut length = if state.rng.percent(10) { some.max(1).min(all.len()) } else { all.len() };
+        if let Some(space) = state.space {
+            if space == 0 && !all.is_empty() {
+                return if state.lies.full { Ok(all.len()) } else { Err(io::ErrorKind::StorageFull.into()) };
+            }
+            length = length.min(space as usize);
+            state.space = Some(space - length as u64);
+        }
+        state.write(self.inode, &all[..length]);
+        Ok(length)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        state.step()?;
+        let read_faults = state.read_faults;
+        if state.rng.percent(read_faults) {
+            return Err(io_error("EIO"));
+        }
+        let stale = state.lies.stale_read && state.rng.percent(5);
+        let inode = if stale { self.inode.saturating_sub(1) } else { self.inode };
+        let from = state.inodes[inode].current.get(offset as usize..).unwrap_or_default();
+        let mut length = from.len().min(into.len());
+        if length > 1 && offset.is_multiple_of(7) {
+            length = length.div_ceil(2);
+        }
+        into[..length].copy_from_slice(&from[..length]);
+        Ok(length)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        let mut state = self.disk.state();
+        state.step()?;
+        Ok(state.inodes[self.inode].current.len() as u64)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.fault()?;
+        let file = &mut state.inodes[self.inode];
+        file.current.truncate(size as usize);
+        file.pending.push(Change::Truncate(size as usize));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let result = state.fault();
+        if state.lies.sync {
+            return result;
+        }
+        state.forgot |= result.is_err();
+        let State { inodes, rng, lies, down, .. } = &mut *state;
+        let file = &mut inodes[self.inode];
+        if result.is_err() && *down {
+            return result;
+        }
+        for change in std::mem::take(&mut file.pending) {
+            // What a failed sync did not write is clean in the page cache: no later sync writes it.
+            if result.is_ok() || rng.percent(50) {
+                change.apply(&mut file.durable, |length| vec![0; length]);
+            }
+        }
+        if lies.failed_sync && !*down { Ok(()) } else { result }
+    }
+}
