@@ -9,7 +9,7 @@ use std::time::Duration;
 use backends::{Options, Server, tempo};
 use support::leaks::Leaks;
 use support::peers::{Kind, Peer};
-use support::program::{Floodway, redact_lines};
+use support::program::{Floodway, WAYS_IN, redact_lines};
 use support::telemetrygen;
 
 const TRACES: usize = 5;
@@ -18,7 +18,11 @@ const FOUND_WITHIN: Duration = Duration::from_secs(40);
 /// Sends traces that name one peer in three spellings, and looks for them in Tempo.
 fn find_by_pseudonym(exporter: impl Fn(&Server) -> String) {
     let server = Server::start("tempo", &Options::default()).unwrap();
-    let program = Floodway::redacting_to(&exporter(&server));
+    let exporter = exporter(&server);
+    let name = exporter.split(':').next().unwrap().to_owned();
+    let pipeline = format!("traces: {{receivers: [otlp], processors: [redact], exporters: [{name}]}}");
+    let program =
+        Floodway::start(&format!("{WAYS_IN}\nexporters:\n  {exporter}\npipelines:\n  {pipeline}\n"));
     let peer = Peer::fresh(Kind::Ed25519);
     let ids = [peer.base58(), peer.base36(), format!("/ip4/198.51.100.23/tcp/4001/p2p/{}", peer.base58())];
     let names = redact_lines(&ids);
