@@ -141,7 +141,7 @@ impl PayloadSet {
                     .into(),
             ));
         }
-        if spec.signal == Signal::Metrics {
+        if spec.form == Form::Otlp && spec.signal == Signal::Metrics {
             return Err(Error::Setting("there are payloads for traces and logs, not for metrics".into()));
         }
         let peers = Arc::new(PeerBook::new(spec.seed, spec.peers));

@@ -13,6 +13,8 @@ use crate::wire::remote_write::{Metadata, Request, Sample, TimeSeries};
 
 /// Label sets that requests share.
 const POOL: u64 = 5_000;
+/// Between two label sets of the pool in one request; it has no factor in common with the pool's size.
+const STRIDE: u64 = 7;
 /// `Metadata.MetricType.METRIC_TYPE_COUNTER`.
 const COUNTER: i32 = 1;
 
@@ -28,9 +30,11 @@ const METRICS: [&str; 5] = [
 pub(super) fn request(number: usize, series: usize, seed: u64) -> Result<(Vec<u8>, usize)> {
     let mut rng = Rng::new(seed ^ (number as u64).wrapping_mul(0x9e37_79b9));
     let mut table = Table { symbols: vec![String::new()] };
+    let from = rng.below(POOL);
     let timeseries = (0..series).map(|n| {
-        // Numbers below the pool are common; each request has numbers of its own above it.
-        let set = if n % 2 == 0 { rng.below(POOL) } else { POOL + (number * series + n) as u64 };
+        // Numbers below the pool are common, none of them twice in a request; each request has numbers of its own above it.
+        let set =
+            if n % 2 == 0 { (from + STRIDE * n as u64) % POOL } else { POOL + (number * series + n) as u64 };
         let timestamp = (BASE_TIME_NS / 1_000_000) as i64 + 15_000 * number as i64;
         TimeSeries {
             labels_refs: label_set(set, &mut table),
@@ -111,6 +115,7 @@ mod tests {
         let odd = |sets: &[Vec<String>]| -> BTreeSet<Vec<String>> {
             sets.iter().skip(1).step_by(2).cloned().collect()
         };
+        assert_eq!(one.iter().collect::<BTreeSet<_>>().len(), 1_000, "no series stands twice in a request");
         assert_eq!(odd(&one).len(), 500);
         assert!(odd(&one).is_disjoint(&two.iter().cloned().collect()));
     }
