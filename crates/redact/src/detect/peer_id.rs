@@ -140,7 +140,8 @@ static SPELLINGS: &[Spelling] = &[
     never_partial(spelling(b"AXISI", 0, Base::B64, 48, Key::Sha256, Wrap::Cid)),
     spelling(b"ACQIARIg", 0, Base::B64, 51, Key::Ed25519, Wrap::Multihash),
     spelling(b"ACUIAhIh", 0, Base::B64, 52, Key::Secp256k1, Wrap::Multihash),
-    whole_token(spelling(b"CAESI", 0, Base::B64, 48, Key::Ed25519, Wrap::PublicKey)),
+    // The header of the key is 32 bits, which no other text has by chance: it counts wherever it stands.
+    never_partial(spelling(b"CAESI", 0, Base::B64, 48, Key::Ed25519, Wrap::PublicKey)),
 ];
 
 /// From how many characters on the start of a `Qm` id at the end of a text is taken for one that was cut off.
