@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use model::otlp::{AnyValue, KeyValue, LogRecord, LogsData};
 use model::{Request, Signal};
 
-use crate::json_text;
+use crate::{json_text, severity};
 
 /// Shows each record of a request of logs to `each` as a JSON object without line breaks, in order.
 pub fn records(request: &Request, mut each: impl FnMut(&[u8])) {
@@ -64,7 +64,7 @@ fn write_record(out: &mut Vec<u8>, record: &LogRecord<'_>) {
     }
     let number = record.severity_number();
     let level = match record.severity_text() {
-        "" => level_name(number),
+        "" => severity::short_name(number).unwrap_or_default(),
         text => text,
     };
     text_member(out, "level", level);
@@ -78,19 +78,6 @@ fn write_record(out: &mut Vec<u8>, record: &LogRecord<'_>) {
     if record.attributes().next().is_some() {
         out.extend_from_slice(b",\"attributes\":");
         object(out, record.attributes());
-    }
-}
-
-/// The short name of a severity number in the logs data model.
-fn level_name(number: i32) -> &'static str {
-    match number {
-        1..=4 => "TRACE",
-        5..=8 => "DEBUG",
-        9..=12 => "INFO",
-        13..=16 => "WARN",
-        17..=20 => "ERROR",
-        21..=24 => "FATAL",
-        _ => "",
     }
 }
 

@@ -40,6 +40,29 @@ pub fn number_of_name(level: &str) -> Option<u8> {
     Some(number)
 }
 
+/// The short name of a severity number without its place within the level: `INFO` for 9 to 12; `None` for what is no such number
+/// ("Displaying Severity" of the specification).
+pub fn short_name(number: i32) -> Option<&'static str> {
+    level(number).map(|(upper, _)| upper)
+}
+
+/// The same in lower case, as most loggers and their readers write it.
+pub fn lower_name(number: i32) -> Option<&'static str> {
+    level(number).map(|(_, lower)| lower)
+}
+
+fn level(number: i32) -> Option<(&'static str, &'static str)> {
+    Some(match number {
+        1..=4 => ("TRACE", "trace"),
+        5..=8 => ("DEBUG", "debug"),
+        9..=12 => ("INFO", "info"),
+        13..=16 => ("WARN", "warn"),
+        17..=20 => ("ERROR", "error"),
+        21..=24 => ("FATAL", "fatal"),
+        _ => return None,
+    })
+}
+
 /// The severity number of a bunyan or pino level (10 to 69; those between the named ones belong to the one below). Other
 /// numbers mean different things to different loggers, so they have none.
 pub fn number_of_bunyan(level: i64) -> Option<u8> {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use engine::BuildError;
+use engine::{BuildError, ExportError, Scope};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use net::client::HttpError;
 
 /// Most characters of what a destination says that are kept.
 const MAX_TEXT: usize = 300;
@@ -53,4 +54,14 @@ const TRANSPORT: [&str; 8] = [
 pub(crate) fn printable(text: &str) -> String {
     let trimmed = text.trim().chars();
     trimmed.filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+}
+
+/// A request without an answer, as the delivery loop is told.
+pub(crate) fn unanswered(error: &HttpError) -> ExportError {
+    let message = error.to_string();
+    if error.is_retryable() {
+        ExportError::Retryable { message, retry_after: None }
+    } else {
+        ExportError::Permanent { reason: "bad_request", message, scope: Scope::Request }
+    }
 }

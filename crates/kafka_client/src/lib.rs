@@ -30,6 +30,19 @@ pub struct KafkaTls {
     pub insecure_skip_verify: bool,
 }
 
+/// What a message holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// An export request in protobuf.
+    #[default]
+    OtlpProto,
+    /// An export request in OTLP/JSON.
+    OtlpJson,
+    /// A log record as a plain JSON object.
+    Json,
+}
+
 /// Who we are to the brokers.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

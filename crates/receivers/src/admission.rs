@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::{BuildError, ComponentMetrics, Permit};
 use metrics::Gauge;
+use net::body::Limits;
 use net::{Admission, Bound, Full, Listen};
 
 /// When a sender that met a full budget should come again.
@@ -51,6 +52,16 @@ impl net::server::Hooks for Connections {
     fn refused(&self, reason: net::server::Refusal) {
         let labels = [("reason", reason.as_str())];
         self.metrics.counter("floodway_refused_connections_total", &labels).increment(1);
+    }
+}
+
+/// What a body may take, from settings in bytes (on the wire and inflated alike) and milliseconds.
+pub(crate) fn limits(max_request_bytes: usize, idle_timeout_ms: u64, request_timeout_ms: u64) -> Limits {
+    Limits {
+        max_wire_bytes: max_request_bytes,
+        max_inflated_bytes: max_request_bytes,
+        idle_timeout: Duration::from_millis(idle_timeout_ms),
+        total_timeout: Duration::from_millis(request_timeout_ms),
     }
 }
 

@@ -287,7 +287,7 @@ async fn ack_delivered_tells_what_the_destination_said() {
     let body = logs(&["x"]).encode_to_vec();
     for (answer, status, hint) in [
         (testing::Answer::Deliver, 200, false),
-        (testing::Answer::Reject, 500, false),
+        (testing::Answer::Reject, 400, false),
         (testing::Answer::Nack, 503, true),
     ] {
         running.collected.answer(answer);

@@ -24,6 +24,7 @@ use model::wire::{Field, Fields, Wire};
 
 use super::fields::{FieldSet, Rank, SEPARATOR};
 use super::value::{Span, Value, elements, key_value};
+use crate::severity;
 
 /// The form of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,15 +200,7 @@ impl Record {
         if let Some(text) = self.severity_text {
             return Some(Value::Text(text));
         }
-        Some(Value::Word(match self.severity_number {
-            1..=4 => "trace",
-            5..=8 => "debug",
-            9..=12 => "info",
-            13..=16 => "warn",
-            17..=20 => "error",
-            21..=24 => "fatal",
-            _ => return None,
-        }))
+        severity::lower_name(self.severity_number).map(Value::Word)
     }
 }
 

@@ -430,16 +430,6 @@ impl<'t, 'a> Batch<'t, 'a> {
 
 /// The level of a record: of its number, else of its text if that is a known name.
 fn level(record: LogRecord<'_>) -> Option<&'static str> {
-    let number = match u8::try_from(record.severity_number()) {
-        Ok(number @ 1..=24) => number,
-        _ => severity::number_of_name(record.severity_text())?,
-    };
-    Some(match number {
-        1..=4 => "trace",
-        5..=8 => "debug",
-        9..=12 => "info",
-        13..=16 => "warn",
-        17..=20 => "error",
-        _ => "fatal",
-    })
+    let of_text = || severity::number_of_name(record.severity_text()).map(i32::from);
+    severity::lower_name(record.severity_number()).or_else(|| severity::lower_name(of_text()?))
 }

@@ -9,8 +9,9 @@ use model::walk::{RecordKind, Verdict, Visitor, walk};
 use model::wire::{Field, Fields, Wire};
 use model::{Payload, Request, Signal, Splice};
 
-use super::{Encoding, Key};
+use super::Key;
 use crate::forms;
+use kafka_client::Encoding;
 
 /// One message.
 pub(super) struct Message {

@@ -25,7 +25,7 @@ use engine::{
     BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
     ExporterConfig, QueueSettings, RetrySettings,
 };
-use kafka_client::{Cluster, KafkaTls, Sasl};
+use kafka_client::{Cluster, Encoding, KafkaTls, Sasl};
 use model::{Payload, Signal};
 use rdkafka::config::ClientConfig;
 use schemars::JsonSchema;
@@ -132,19 +132,6 @@ impl Topics {
             Signal::Metrics => self.metrics.as_deref().unwrap_or("otlp_metrics"),
         }
     }
-}
-
-/// What a message holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Encoding {
-    /// An export request in protobuf.
-    #[default]
-    OtlpProto,
-    /// An export request in OTLP/JSON.
-    OtlpJson,
-    /// A log record as a plain JSON object.
-    Json,
 }
 
 /// What decides on the partition.

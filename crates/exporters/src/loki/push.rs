@@ -1,6 +1,7 @@
 //! Sending pushes, and what becomes of a batch of which some were taken and some were not.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +12,12 @@ use engine::{BoxFuture, BuildContext, BuildError, ExportError, Exported, Exporte
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use metrics::Counter;
 use model::{Payload, Request};
-use net::client::{Chunks, HttpClient, HttpClientOptions, HttpError, HttpResponse, retry_after};
+use net::client::{Chunks, HttpClient, HttpClientOptions, HttpResponse, retry_after};
 use tokio::task::JoinSet;
 
 use super::LokiConfig;
 use crate::forms;
-use crate::http_shared::{header_map, printable, secret};
+use crate::http_shared::{header_map, printable, secret, unanswered};
 
 const PATH: &str = "/loki/api/v1/push";
 
@@ -148,15 +149,6 @@ impl Destination {
     }
 }
 
-fn unanswered(error: &HttpError) -> ExportError {
-    let message = error.to_string();
-    if error.is_retryable() {
-        ExportError::Retryable { message, retry_after: None }
-    } else {
-        ExportError::Permanent { reason: "bad_request", message, scope: Scope::Request }
-    }
-}
-
 fn verdict(answer: &HttpResponse) -> Result<(), ExportError> {
     let status = answer.status;
     if status.is_success() && status.as_u16() != BLOCKED {
@@ -236,6 +228,7 @@ fn summary(failures: Vec<ExportError>, nothing_taken: bool) -> Option<Summary> {
 
 /// The records whose pushes were not taken, in their order.
 fn left(requests: &[Cow<'_, Request>], of_record: &[usize], taken: &[usize]) -> Vec<Payload> {
+    let taken: HashSet<_> = taken.iter().collect();
     let mut numbers = of_record.iter();
     let mut payloads = Vec::new();
     for request in requests {

@@ -6,13 +6,14 @@ use engine::{BoxFuture, BuildError, ExportError, Exported, Exporter, Scope};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::{Payload, Signal, View};
 use net::Encoding;
-use net::client::{Chunks, HttpClient, HttpClientOptions, HttpError, HttpResponse, retry_after};
+use net::client::{Chunks, HttpClient, HttpClientOptions, HttpResponse, retry_after};
 use net::encoding::deflate;
 
 use super::OtlpConfig;
 use super::response::exported;
 use crate::forms;
 use crate::http_shared::printable;
+use crate::http_shared::unanswered;
 
 pub(super) struct HttpExporter {
     client: HttpClient,
@@ -67,15 +68,6 @@ fn path(signal: Signal) -> &'static str {
         Signal::Traces => "/v1/traces",
         Signal::Logs => "/v1/logs",
         Signal::Metrics => "/v1/metrics",
-    }
-}
-
-fn unanswered(error: &HttpError) -> ExportError {
-    let message = error.to_string();
-    if error.is_retryable() {
-        ExportError::Retryable { message, retry_after: None }
-    } else {
-        ExportError::Permanent { reason: "bad_request", message, scope: Scope::Request }
     }
 }
 

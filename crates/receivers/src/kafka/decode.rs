@@ -8,7 +8,7 @@ use engine::ComponentMetrics;
 use metrics::Counter;
 use model::{Request, Signal};
 
-use super::Encoding;
+use kafka_client::Encoding;
 
 /// The scope of records that were plain JSON.
 const SCOPE: &str = "floodway/kafka";

@@ -23,9 +23,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::Encoding;
 use super::decode::Decoder;
 use super::partition::{Level, Message, Raw, Stalled, Worker};
+use kafka_client::Encoding;
 
 /// One wait for messages, when nothing is paused and when something is.
 const POLL: Duration = Duration::from_millis(100);

@@ -28,7 +28,7 @@ use std::time::Duration;
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
 };
-use kafka_client::{Cluster, KafkaTls, Sasl};
+use kafka_client::{Cluster, Encoding, KafkaTls, Sasl};
 use model::{AckMode, Signal};
 use rdkafka::config::ClientConfig;
 use schemars::JsonSchema;
@@ -145,19 +145,6 @@ impl TopicConfig {
     fn of(topic: &str) -> Self {
         Self { topics: vec![topic.to_owned()], encoding: Encoding::default() }
     }
-}
-
-/// What a message holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Encoding {
-    /// An export request in protobuf.
-    #[default]
-    OtlpProto,
-    /// An export request in OTLP/JSON.
-    OtlpJson,
-    /// An event as a plain JSON object.
-    Json,
 }
 
 /// Where a new group begins.

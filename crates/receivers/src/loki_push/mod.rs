@@ -9,7 +9,6 @@
 mod server;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
@@ -21,7 +20,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind, checked, positive};
+use crate::admission::{Connections, bind, checked, limits, positive};
 
 /// Receives what Promtail and other clients push to Loki.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -72,12 +71,7 @@ impl LokiPushConfig {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            max_wire_bytes: self.max_request_bytes,
-            max_inflated_bytes: self.max_request_bytes,
-            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
-            total_timeout: Duration::from_millis(self.request_timeout_ms),
-        }
+        limits(self.max_request_bytes, self.idle_timeout_ms, self.request_timeout_ms)
     }
 
     async fn bind(self: Box<Self>, context: ReceiverContext) -> Result<Serving, BuildError> {

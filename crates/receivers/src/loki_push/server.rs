@@ -9,16 +9,16 @@ use bytes::Bytes;
 use codec::loki::{Push, PushDecoder, PushError};
 use engine::{ComponentMetrics, Inlet, ReceiverContext, Shutdown};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as HttpBody;
 use metrics::Counter;
 use net::body::{BodyError, Limits, read_body, read_encoded};
-use net::server::{Hooks, HttpOptions};
+use net::server::Hooks;
 use net::{Admission as _, Body, Bound, BoxError, Encoding};
 
 use super::LokiPushConfig;
 use crate::admission::Budgeted;
-use crate::http_answer::{Failure, unread_reason};
+use crate::http_answer::{self, Failure, unread_reason};
 
 const PATHS: [&str; 2] = ["/loki/api/v1/push", "/api/prom/push"];
 
@@ -27,13 +27,11 @@ const MAX_TENANT: usize = 150;
 
 pub(super) async fn serve(bound: Bound, hooks: Arc<dyn Hooks>, endpoint: Endpoint, shutdown: Shutdown) {
     let endpoint = Arc::new(endpoint);
-    let stop = async move { shutdown.requested().await };
     let handler = move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.answer(request).await }
     };
-    let drained = net::server::serve(bound, HttpOptions::default(), hooks, stop, handler).await;
-    tracing::debug!(finished = drained.finished, cut = drained.cut, "Loki push API stopped");
+    http_answer::serve("Loki push API", bound, hooks, shutdown, handler).await;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +90,7 @@ impl Endpoint {
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response
             }
-            Err(failure) => {
-                let mut response = failure.plain();
-                if failure.status == StatusCode::METHOD_NOT_ALLOWED {
-                    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-                }
-                response
-            }
+            Err(failure) => failure.plain(),
         }
     }
 

@@ -12,12 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as HttpBody;
 use model::{Signal, Writer};
 use net::body::{BodyError, Limits, read_body};
-use net::server::{Hooks, HttpOptions};
+use net::server::Hooks;
 use net::{Body, Bound, BoxError};
 
 use super::intake::{Accepted, Intake, Refused};
 use crate::admission::Budgeted;
-use crate::http_answer::{Failure, unread_reason};
+use crate::http_answer::{self, Failure, unread_reason};
 
 pub(super) async fn serve(
     bound: Bound,
@@ -27,13 +27,11 @@ pub(super) async fn serve(
     shutdown: Shutdown,
 ) {
     let endpoint = Arc::new(Endpoint { intake, limits });
-    let stop = async move { shutdown.requested().await };
     let handler = move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.answer(request).await }
     };
-    let drained = net::server::serve(bound, HttpOptions::default(), hooks, stop, handler).await;
-    tracing::debug!(finished = drained.finished, cut = drained.cut, "OTLP/HTTP stopped");
+    http_answer::serve("OTLP/HTTP", bound, hooks, shutdown, handler).await;
 }
 
 /// How a body is encoded, and how its answer will be.

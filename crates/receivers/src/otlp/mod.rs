@@ -19,8 +19,6 @@ mod grpc;
 mod http;
 mod intake;
 
-use std::time::Duration;
-
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
 };
@@ -31,7 +29,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind, checked, positive};
+use crate::admission::{Connections, bind, checked, limits, positive};
 use intake::Intake;
 
 const GRPC_PORT: u16 = 4317;
@@ -105,12 +103,7 @@ impl ListenConfig {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            max_wire_bytes: self.max_request_bytes,
-            max_inflated_bytes: self.max_request_bytes,
-            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
-            total_timeout: Duration::from_millis(self.request_timeout_ms),
-        }
+        limits(self.max_request_bytes, self.idle_timeout_ms, self.request_timeout_ms)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `POST /api/v1/write`: from a request to the pipelines, and the outcome in the protocol's words.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use codec::prometheus::remote_write::{self, DecodeError, Decoded, Refused, Version, Written};
@@ -12,10 +11,11 @@ use http_body::Body as HttpBody;
 use metrics::Counter;
 use net::body::{BodyError, Limits, read_encoded};
 use net::encoding::Encoding;
-use net::server::{Hooks, HttpOptions};
-use net::{Body, Bound, BoxError, Full};
+use net::server::Hooks;
+use net::{Body, Bound, BoxError};
 
 use crate::admission::Budgeted;
+use crate::http_answer::{self, Failure, unread_reason};
 
 const PATH: &str = "/api/v1/write";
 const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
@@ -25,13 +25,11 @@ const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remo
 
 pub(super) async fn serve(bound: Bound, hooks: Arc<dyn Hooks>, endpoint: Endpoint, shutdown: Shutdown) {
     let endpoint = Arc::new(endpoint);
-    let stop = async move { shutdown.requested().await };
     let handler = move |request| {
         let endpoint = Arc::clone(&endpoint);
         async move { endpoint.answer(request).await }
     };
-    let drained = net::server::serve(bound, HttpOptions::default(), hooks, stop, handler).await;
-    tracing::debug!(finished = drained.finished, cut = drained.cut, "remote-write stopped");
+    http_answer::serve("remote-write", bound, hooks, shutdown, handler).await;
 }
 
 /// What stands behind the path.
@@ -43,23 +41,15 @@ pub(super) struct Endpoint {
     refused_exemplars: Counter,
 }
 
-/// An answer that is no success.
-struct Failure {
-    status: StatusCode,
-    message: String,
-    retry_after: Option<Duration>,
-    /// What was taken nevertheless.
+/// An answer that is no success, and what was taken nevertheless.
+struct Short {
+    failure: Failure,
     written: Written,
 }
 
-impl Failure {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None, written: Written::default() }
-    }
-
-    /// The sender must come back: a 5xx, see the module above.
-    fn retry(message: impl Into<String>, after: Option<Duration>) -> Self {
-        Self { retry_after: after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+impl From<Failure> for Short {
+    fn from(failure: Failure) -> Self {
+        Self { failure: failure.instead_of_429(), written: Written::default() }
     }
 }
 
@@ -84,16 +74,18 @@ impl Endpoint {
             Ok(version) => version,
             Err(failure) => {
                 self.metrics.refused("unsupported", 0);
-                return error(None, &failure);
+                return failure.plain();
             }
         };
-        match self.receive(version, &parts, body).await {
-            Ok(written) => success(version, &written),
-            Err(failure) => error(Some(version), &failure),
-        }
+        let (mut response, written) = match self.receive(version, &parts, body).await {
+            Ok(written) => (success(), written),
+            Err(Short { failure, written }) => (failure.plain(), written),
+        };
+        say_written(version, &written, response.headers_mut());
+        response
     }
 
-    async fn receive<B>(&self, version: Version, parts: &Parts, body: B) -> Result<Written, Failure>
+    async fn receive<B>(&self, version: Version, parts: &Parts, body: B) -> Result<Written, Short>
     where
         B: HttpBody<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
@@ -106,7 +98,7 @@ impl Endpoint {
         drop(body);
         let Decoded { batch, written, refused, invalid_utf8 } = decoded;
         if !batch.is_empty() {
-            self.inlet.send(batch, permit).await.map_err(failure)?;
+            self.inlet.send(batch, permit).await.map_err(|refusal| Failure::refused(&refusal))?;
         }
         // Not before: a request that is sent again would be counted again.
         self.mended.increment(invalid_utf8);
@@ -132,7 +124,7 @@ impl Endpoint {
             (Err(DecodeError::NoRoom), Some(full)) => {
                 let refusal = Refusal::from(full);
                 self.metrics.refused(refusal.reason, 0);
-                return Err(failure(refusal));
+                return Err(Failure::refused(&refusal));
             }
             (Err(error), _) => error,
         };
@@ -145,7 +137,7 @@ impl Endpoint {
     }
 
     /// Some of it was not sound.
-    fn partial(&self, refused: &Refused, written: Written) -> Failure {
+    fn partial(&self, refused: &Refused, written: Written) -> Short {
         for (reason, items) in refused.items() {
             self.metrics.refused(reason.name(), items);
         }
@@ -155,22 +147,12 @@ impl Endpoint {
             "refused {refused}. Written: {samples} samples, {histograms} histograms, {exemplars} exemplars"
         );
         tracing::debug!(component = self.metrics.id(), "partial write: {message}");
-        Failure { written, ..Failure::new(StatusCode::BAD_REQUEST, message) }
+        Short { failure: Failure::new(StatusCode::BAD_REQUEST, message), written }
     }
 
     fn unread(&self, error: &BodyError) -> Failure {
-        let (reason, again) = match error {
-            BodyError::TooLarge { .. } | BodyError::Full(Full::ForGood) => ("too_large", false),
-            BodyError::Full(Full::Now { .. }) => ("budget_full", true),
-            BodyError::Timeout { .. } => ("timeout", true),
-            BodyError::Aborted(_) => ("aborted", true),
-            _ => ("malformed", false),
-        };
-        self.metrics.refused(reason, 0);
-        if again {
-            return Failure::retry(error.to_string(), error.retry_after());
-        }
-        Failure::new(error.http_status(), error.to_string())
+        self.metrics.refused(unread_reason(error), 0);
+        Failure::unread(error)
     }
 }
 
@@ -216,42 +198,9 @@ fn version(headers: &HeaderMap) -> Option<Version> {
     }
 }
 
-fn failure(refusal: Refusal) -> Failure {
-    if refusal.retryable {
-        return Failure::retry(refusal.message, refusal.retry_after);
-    }
-    // No 5xx: senders would repeat for ever what can never succeed.
-    let status = match refusal.reason {
-        "no_pipeline" => StatusCode::NOT_FOUND,
-        "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    Failure::new(status, refusal.message)
-}
-
-fn success(version: Version, written: &Written) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::new()));
+fn success() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    say_written(version, written, response.headers_mut());
-    response
-}
-
-fn error(version: Option<Version>, failure: &Failure) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{}\n", failure.message)));
-    *response.status_mut() = failure.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    if failure.status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-    }
-    if let Some(after) = failure.retry_after {
-        // Whole seconds, and never 0: that would be no wait at all.
-        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if let Some(version) = version {
-        say_written(version, &failure.written, headers);
-    }
     response
 }
 

@@ -22,8 +22,6 @@
 
 mod http;
 
-use std::time::Duration;
-
 use engine::{
     BoxFuture, BuildContext, BuildError, Claim, Receiver, ReceiverConfig, ReceiverContext, Serving,
 };
@@ -34,7 +32,7 @@ use net::config::ServerTls;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::admission::{Connections, bind, checked, positive};
+use crate::admission::{Connections, bind, checked, limits, positive};
 
 /// Receives metrics by Prometheus remote-write 1.0 and 2.0 at `/api/v1/write`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -77,12 +75,7 @@ impl RemoteWriteConfig {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            max_wire_bytes: self.max_request_bytes,
-            max_inflated_bytes: self.max_request_bytes,
-            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
-            total_timeout: Duration::from_millis(self.request_timeout_ms),
-        }
+        limits(self.max_request_bytes, self.idle_timeout_ms, self.request_timeout_ms)
     }
 }
 
