@@ -90,7 +90,7 @@ fn path(error: &GraphError) -> Option<String> {
         | GraphError::NoSignal { pipeline, .. } => Some(format!("pipelines.{pipeline}")),
         // `receiver otlp`, or something of the program's own such as `admin`.
         GraphError::Clash { second, .. } => Some(second.replacen(' ', "s.", 1)),
-        GraphError::NoDiskBuffer { receiver } => Some(format!("receivers.{receiver}")),
+        GraphError::NoDiskBuffer { receiver, .. } => Some(format!("receivers.{receiver}")),
         GraphError::NoBudget => Some("limits".to_owned()),
         GraphError::Build { kind, id, .. } => Some(format!("{kind}s.{id}")),
         GraphError::Start { id, .. } => Some(format!("receivers.{id}")),

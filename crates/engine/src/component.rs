@@ -208,8 +208,9 @@ pub trait ReceiverConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static 
     const SIGNALS: &'static [Signal];
     /// What it takes for itself.
     fn claims(&self) -> Vec<Claim>;
-    /// When the sender is answered.
-    fn ack(&self) -> model::AckMode;
+    /// When the sender is answered; `None` lets the engine choose: durable where every exporter behind has a disk buffer, else
+    /// received.
+    fn ack(&self) -> Option<model::AckMode>;
     /// Checks the settings and makes the receiver.
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Receiver>, BuildError>;
 }
@@ -299,7 +300,7 @@ macro_rules! factory {
 
 factory! {
     /// A line of the table of receivers.
-    ReceiverFactory, ReceiverConfig, AnyReceiverConfig, Receiver { claims: Vec<Claim>, ack: model::AckMode }
+    ReceiverFactory, ReceiverConfig, AnyReceiverConfig, Receiver { claims: Vec<Claim>, ack: Option<model::AckMode> }
 }
 factory! {
     /// A line of the table of processors.

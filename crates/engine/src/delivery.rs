@@ -1,11 +1,12 @@
 //! How the queue before an exporter and its delivery loop behave: what a user can set. The loop itself is `worker`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::component::BuildError;
+use crate::component::{BuildError, Claim};
 
 /// The longest that a destination's own hint may make us wait.
 pub(crate) const LONGEST_HINT: Duration = Duration::from_secs(300);
@@ -18,6 +19,10 @@ pub struct DeliverySettings {
     pub queue: QueueSettings,
     /// What happens when sending fails.
     pub retry: RetrySettings,
+    /// The disk buffer behind the queue.
+    pub buffer: Option<BufferSettings>,
+    /// Where records go that are given up on.
+    pub dead_letters: Option<DeadLetterSettings>,
     /// Set by an exporter, never by its user: one call of `export` at a time, in the order of the queue. The exporter itself
     /// sends the parts of one batch that have no order among them `queue.concurrency` at a time.
     #[serde(skip)]
@@ -51,6 +56,71 @@ pub struct QueueSettings {
     pub concurrency: usize,
     /// Requests that wait are merged into one of at most this many bytes; 0 merges nothing. Default 1048576 (1 MiB).
     pub max_request_bytes: usize,
+}
+
+/// The disk buffer behind an exporter's queue: what is in it survives a dead destination, a crash and a power cut.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BufferSettings {
+    /// A folder of its own, made 0700 if there is none. What an earlier run left in it is delivered.
+    pub directory: PathBuf,
+    /// The most that it may take of the disk, in bytes. Default 1073741824 (1 GiB). At least 1048576.
+    #[serde(default = "one_gib")]
+    #[schemars(range(min = 1_048_576))]
+    pub max_bytes: u64,
+    /// The most requests in it; each costs 40 bytes of memory. Default 1000000.
+    #[serde(default = "one_million")]
+    #[schemars(range(min = 1))]
+    pub max_requests: u64,
+    /// What is older is dropped and counted with reason `buffer_expired`. Milliseconds; default none.
+    #[serde(default)]
+    pub max_age_ms: Option<u64>,
+    /// What happens when it is full. Default `refuse`.
+    #[serde(default)]
+    pub on_full: BufferFull,
+    /// How long the first request of a group waits for others that one fsync then makes durable together. Milliseconds, default 0:
+    /// what comes during an fsync is the next group. More saves fsyncs and costs as much latency.
+    #[serde(default)]
+    #[schemars(range(max = 1000))]
+    pub window_ms: u64,
+}
+
+/// What a full disk buffer does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BufferFull {
+    /// The sender is told to wait and try again.
+    #[default]
+    Refuse,
+    /// The oldest requests in it are dropped and counted with reason `buffer_full`.
+    DropOldest,
+}
+
+/// A folder for the records that an exporter gives up on, each with its reason; `floodway buffer` shows and replays it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterSettings {
+    /// A folder of its own, made 0700 if there is none.
+    pub directory: PathBuf,
+    /// The most that it may take of the disk, in bytes; the oldest letters go first. Default 67108864 (64 MiB). At least 1048576.
+    #[serde(default = "sixty_four_mib")]
+    #[schemars(range(min = 1_048_576))]
+    pub max_bytes: u64,
+    /// What is older is dropped. Milliseconds; default none.
+    #[serde(default)]
+    pub max_age_ms: Option<u64>,
+}
+
+fn one_gib() -> u64 {
+    1 << 30
+}
+
+fn one_million() -> u64 {
+    1_000_000
+}
+
+fn sixty_four_mib() -> u64 {
+    64 << 20
 }
 
 /// What a full queue does.
@@ -131,7 +201,39 @@ impl DeliverySettings {
                  swap them or raise the latter"
             )));
         }
-        Ok(())
+        self.check_disk()
+    }
+
+    fn check_disk(&self) -> Result<(), BuildError> {
+        const LEAST: u64 = 1 << 20;
+        let too_small = |name: &str, bytes: u64| {
+            BuildError::new(format!("{name}.max_bytes is {bytes}: it must be at least {LEAST} (1 MiB)"))
+        };
+        if let Some(buffer) = &self.buffer {
+            if buffer.max_bytes < LEAST {
+                return Err(too_small("buffer", buffer.max_bytes));
+            }
+            if buffer.max_requests == 0 {
+                return Err(BuildError::new("buffer.max_requests is 0: nothing could ever be stored"));
+            }
+            if buffer.window_ms > 1000 {
+                return Err(BuildError::new(format!(
+                    "buffer.window_ms is {}: every sender would wait that long; it must be at most 1000",
+                    buffer.window_ms
+                )));
+            }
+        }
+        match &self.dead_letters {
+            Some(letters) if letters.max_bytes < LEAST => Err(too_small("dead_letters", letters.max_bytes)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The folders that the engine itself writes for an exporter with these settings.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let buffer = self.buffer.iter().map(|buffer| &buffer.directory);
+        let letters = self.dead_letters.iter().map(|letters| &letters.directory);
+        buffer.chain(letters).map(|path| Claim::Path(path.clone()))
     }
 }
 

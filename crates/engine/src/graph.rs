@@ -153,14 +153,17 @@ pub enum GraphError {
         /// What they want.
         what: String,
     },
-    /// The settings need a part that is not there yet.
+    /// `ack: durable` needs a disk buffer before every exporter.
     #[error(
-        "receiver {receiver} has `ack: durable`, but there is no disk buffer in this version: use `received` (answered when \
-         queued) or `delivered` (answered when every destination has it)"
+        "receiver {receiver} has `ack: durable`, but exporter {exporter} has no disk buffer: give it one (`buffer: {{directory: \
+         ./floodway-data/buffer/{exporter}}}`), or use `received` (answered when queued) or `delivered` (answered when every \
+         destination has it)"
     )]
     NoDiskBuffer {
         /// The receiver.
         receiver: String,
+        /// An exporter that it can reach.
+        exporter: String,
     },
     /// The budget is too small to work with.
     #[error("the memory budget is 0 bytes: nothing could ever be received")]
@@ -224,13 +227,15 @@ impl Graph {
         claims::check(&spec, &plan)?;
         check_settings(&spec, &plan)?;
         let budget = Budget::new(spec.budget_bytes);
+        let bare = spec.exporters.iter().filter(|exporter| exporter.config.delivery().buffer.is_none());
+        let unbuffered: Vec<_> = bare.map(|exporter| exporter.id.clone()).collect();
         let exporters = build_exporters(spec.exporters, &plan, dry_run)?;
         let pipelines = plan
             .pipelines
             .iter()
             .map(|planned| build_pipeline(planned, &spec.processors, &exporters, dry_run).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let receivers = build_receivers(spec.receivers, &plan, &pipelines, &budget, dry_run)?;
+        let receivers = build_receivers(spec.receivers, &plan, &pipelines, &unbuffered, &budget, dry_run)?;
         Ok(Self { budget, receivers, exporters, warnings: plan.warnings })
     }
 
@@ -251,11 +256,25 @@ fn check_settings(spec: &GraphSpec, plan: &Plan) -> Result<(), GraphError> {
         let checked = exporter.config.delivery().check();
         checked.map_err(|source| build_error(ComponentKind::Exporter, &exporter.id, source))?;
     }
-    let durable =
-        |receiver: &&ComponentSpec<dyn AnyReceiverConfig>| receiver.config.ack() == AckMode::Durable;
-    match spec.receivers.iter().find(durable) {
-        Some(receiver) => Err(GraphError::NoDiskBuffer { receiver: receiver.id.clone() }),
-        None => Ok(()),
+    Ok(())
+}
+
+/// When the senders of a receiver are answered, which may be left to the engine.
+fn ack_mode(
+    receiver: &ComponentSpec<dyn AnyReceiverConfig>,
+    plan: &Plan,
+    unbuffered: &[String],
+) -> Result<AckMode, GraphError> {
+    let fed = plan.pipelines.iter().filter(|pipeline| pipeline.receivers.contains(&receiver.id));
+    let bare = fed.flat_map(|pipeline| &pipeline.exporters).find(|id| unbuffered.contains(id));
+    match (receiver.config.ack(), bare) {
+        (Some(AckMode::Durable), Some(exporter)) => {
+            let (receiver, exporter) = (receiver.id.clone(), exporter.clone());
+            Err(GraphError::NoDiskBuffer { receiver, exporter })
+        }
+        (Some(mode), _) => Ok(mode),
+        (None, Some(_)) => Ok(AckMode::Received),
+        (None, None) => Ok(AckMode::Durable),
     }
 }
 
@@ -304,14 +323,17 @@ fn build_receivers(
     specs: Vec<ComponentSpec<dyn AnyReceiverConfig>>,
     plan: &Plan,
     pipelines: &[Arc<Pipeline>],
+    unbuffered: &[String],
     budget: &Budget,
     dry_run: bool,
 ) -> Result<Vec<BuiltReceiver>, GraphError> {
     let used = specs.into_iter().filter(|spec| plan.uses(ComponentKind::Receiver, &spec.id));
-    used.map(|ComponentSpec { id, config, .. }| {
+    used.map(|spec| {
+        let ack = ack_mode(&spec, plan, unbuffered)?;
+        let ComponentSpec { id, config, .. } = spec;
         let context = context(ComponentKind::Receiver, &id, dry_run);
         let door = Door {
-            ack: config.ack(),
+            ack,
             budget: budget.clone(),
             metrics: context.metrics.clone(),
             routes: routes(&id, plan, pipelines),

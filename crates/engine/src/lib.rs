@@ -36,7 +36,9 @@ pub use component::{
     ProcessorConfig, ProcessorFactory, Receiver, ReceiverConfig, ReceiverContext, ReceiverFactory, Rejected,
     Remainder, Scope, Serving,
 };
-pub use delivery::{DeliverySettings, OnFull, QueueSettings, RetrySettings};
+pub use delivery::{
+    BufferFull, BufferSettings, DeadLetterSettings, DeliverySettings, OnFull, QueueSettings, RetrySettings,
+};
 pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};
 pub use health::{ComponentStatus, QueueFill, State, Status};
 pub use inlet::{Entered, Inlet, Refusal};

@@ -73,7 +73,7 @@ impl Running {
         for (key, value) in more.as_object().unwrap() {
             settings[key] = value.clone();
         }
-        let (inlet, collected) = Setup { ack: parse("kafka", &settings).unwrap().ack(), ..setup }.inlet();
+        let (inlet, collected) = Setup { ack: parse("kafka", &settings).unwrap().ack().unwrap(), ..setup }.inlet();
         let build = testing::build_context(ComponentKind::Receiver, &id);
         let receiver = parse("kafka", &settings).unwrap().build(&build).unwrap();
         let (context, stop) = testing::receiver_context(&id, inlet);
@@ -306,5 +306,5 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         let error = parse("kafka", &settings).unwrap().build(&context).err().unwrap().to_string();
         assert!(error.contains(expected), "{settings}: {error}");
     }
-    assert_eq!(parse("kafka", &at(json!({}))).unwrap().ack(), AckMode::Delivered);
+    assert_eq!(parse("kafka", &at(json!({}))).unwrap().ack(), Some(AckMode::Delivered));
 }

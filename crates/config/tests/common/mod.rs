@@ -53,8 +53,8 @@ impl ReceiverConfig for Otlp {
     fn claims(&self) -> Vec<Claim> {
         vec![Claim::Tcp(format!("{self:?}"))]
     }
-    fn ack(&self) -> AckMode {
-        AckMode::Received
+    fn ack(&self) -> Option<AckMode> {
+        Some(AckMode::Received)
     }
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
         Err(BuildError::new("not built in these tests"))

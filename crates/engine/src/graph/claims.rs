@@ -17,7 +17,9 @@ pub(super) fn check(spec: &GraphSpec, plan: &Plan) -> Result<(), GraphError> {
         add(&mut claims, plan, ComponentKind::Receiver, id, || config.claims());
     }
     for ComponentSpec { id, config, .. } in &spec.exporters {
-        add(&mut claims, plan, ComponentKind::Exporter, id, || config.claims());
+        add(&mut claims, plan, ComponentKind::Exporter, id, || {
+            config.claims().into_iter().chain(config.delivery().claims()).collect()
+        });
     }
     for (n, (first, one)) in claims.iter().enumerate() {
         for (second, other) in &claims[n + 1..] {

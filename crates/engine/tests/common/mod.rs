@@ -270,8 +270,8 @@ impl AnyReceiverConfig for Source {
         self.claims.clone()
     }
 
-    fn ack(&self) -> AckMode {
-        self.ack
+    fn ack(&self) -> Option<AckMode> {
+        Some(self.ack)
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {

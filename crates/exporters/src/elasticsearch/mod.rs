@@ -24,7 +24,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use codec::elasticsearch::{BulkOptions, DataStream, IndexPattern, Mapping, Target};
 use engine::{
-    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+    BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
 };
 use http::{HeaderMap, HeaderValue, header};
 use model::Signal;
@@ -85,6 +86,12 @@ pub(crate) struct ElasticsearchConfig {
     /// What happens when sending fails.
     #[serde(default)]
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 fn five_mib() -> usize {
@@ -168,7 +175,13 @@ impl ExporterConfig for ElasticsearchConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: false,
+        }
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use codec::otlp_json;
 use engine::{
-    BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
-    ExporterConfig, QueueSettings, RetrySettings,
+    BoxFuture, BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings,
+    ExportError, Exported, Exporter, ExporterConfig, QueueSettings, RetrySettings,
 };
 use model::{Payload, Signal};
 use schemars::JsonSchema;
@@ -51,6 +51,12 @@ pub(crate) struct FileConfig {
     /// What happens when writing fails, as when the disk is full.
     #[serde(default)]
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 /// What a file holds.
@@ -121,7 +127,13 @@ impl ExporterConfig for FileConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: false,
+        }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

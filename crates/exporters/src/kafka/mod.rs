@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::{
-    BoxFuture, BuildContext, BuildError, Claim, DeliverySettings, ExportError, Exported, Exporter,
-    ExporterConfig, QueueSettings, RetrySettings,
+    BoxFuture, BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings,
+    ExportError, Exported, Exporter, ExporterConfig, QueueSettings, RetrySettings,
 };
 use kafka_client::{Cluster, Encoding, KafkaTls, Sasl};
 use model::{Payload, Signal};
@@ -86,6 +86,12 @@ pub(crate) struct KafkaConfig {
     /// What happens when sending fails. `timeout_ms` is at least 3000.
     #[serde(default)]
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 fn client_id() -> String {
@@ -185,6 +191,8 @@ impl ExporterConfig for KafkaConfig {
         DeliverySettings {
             queue: self.queue.clone(),
             retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
             // Batches that are sent side by side may overtake each other.
             ordered: self.key == Key::Stream,
         }

@@ -20,7 +20,8 @@ use std::time::Duration;
 use codec::loki::labels::is_label_name;
 use codec::loki::{Encoder, EncoderOptions, LevelPlace, LineFormat};
 use engine::{
-    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+    BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
 };
 use model::Signal;
 use net::config::ClientTls;
@@ -75,6 +76,12 @@ pub(crate) struct LokiConfig {
     /// What happens when sending fails.
     #[serde(default)]
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 fn default_labels() -> BTreeMap<String, String> {
@@ -128,7 +135,13 @@ impl ExporterConfig for LokiConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: true }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: true,
+        }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

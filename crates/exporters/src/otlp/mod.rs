@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use engine::{
-    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+    BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
 };
 use model::Signal;
 use net::config::{ClientTls, Compression};
@@ -48,6 +49,12 @@ pub(crate) struct OtlpConfig {
     /// What happens when sending fails.
     #[serde(default)]
     pub(crate) retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    pub(crate) buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    pub(crate) dead_letters: Option<DeadLetterSettings>,
 }
 
 fn one() -> usize {
@@ -75,7 +82,13 @@ impl ExporterConfig for OtlpConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: false,
+        }
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

@@ -9,7 +9,8 @@ use codec::prometheus::encode::{ExternalLabels, FamilyMap};
 use codec::prometheus::from_otlp::{FromOtlp, FromOtlpOptions};
 use codec::prometheus::names;
 use engine::{
-    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+    BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
 };
 use http::HeaderValue;
 use model::Signal;
@@ -79,6 +80,12 @@ pub(crate) struct PrometheusRemoteWriteConfig {
     /// What happens when sending fails.
     #[serde(default)]
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    #[serde(default)]
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    #[serde(default)]
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 fn samples() -> usize {
@@ -164,7 +171,13 @@ impl ExporterConfig for PrometheusRemoteWriteConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: true }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: true,
+        }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use engine::{
-    BuildContext, BuildError, Claim, DeliverySettings, Exporter, ExporterConfig, QueueSettings, RetrySettings,
+    BufferSettings, BuildContext, BuildError, Claim, DeadLetterSettings, DeliverySettings, Exporter,
+    ExporterConfig, QueueSettings, RetrySettings,
 };
 use model::Signal;
 use net::config::{ClientTls, Compression};
@@ -38,6 +39,10 @@ pub(crate) struct TempoConfig {
     queue: QueueSettings,
     /// What happens when sending fails.
     retry: RetrySettings,
+    /// A disk buffer behind the queue: what is in it survives a dead destination, a crash and a power cut. Default: none.
+    buffer: Option<BufferSettings>,
+    /// A folder for the records that are given up on, with the reason. Default: none; they are counted and logged only.
+    dead_letters: Option<DeadLetterSettings>,
 }
 
 impl ExporterConfig for TempoConfig {
@@ -50,7 +55,13 @@ impl ExporterConfig for TempoConfig {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings { queue: self.queue.clone(), retry: self.retry.clone(), ordered: false }
+        DeliverySettings {
+            queue: self.queue.clone(),
+            retry: self.retry.clone(),
+            buffer: self.buffer.clone(),
+            dead_letters: self.dead_letters.clone(),
+            ordered: false,
+        }
     }
 
     fn build(self: Box<Self>, context: &BuildContext) -> Result<Box<dyn Exporter>, BuildError> {
@@ -76,6 +87,8 @@ impl ExporterConfig for TempoConfig {
             connections: 1,
             queue: self.queue,
             retry: self.retry,
+            buffer: None,
+            dead_letters: None,
         };
         Box::new(otlp).build(context)
     }

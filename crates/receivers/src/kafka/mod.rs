@@ -49,8 +49,8 @@ pub(crate) struct KafkaConfig {
     /// What the brokers call us in their logs and quotas. Default: floodway.
     #[serde(default = "floodway")]
     client_id: String,
-    /// When an offset is committed: `delivered` (every destination has what is before it) or `received` (it stands in every
-    /// exporter's queue, and is lost if the program is killed). Default: delivered.
+    /// When an offset is committed: `delivered` (every destination has what is before it), `durable` (it is in every exporter's disk
+    /// buffer) or `received` (it stands in every exporter's queue, and is lost if the program is killed). Default: delivered.
     #[serde(default = "delivered")]
     ack: AckMode,
     /// Where spans are. Read if a pipeline takes traces from this receiver. Default: otlp_spans.
@@ -167,8 +167,8 @@ impl ReceiverConfig for KafkaConfig {
         Vec::new()
     }
 
-    fn ack(&self) -> AckMode {
-        self.ack
+    fn ack(&self) -> Option<AckMode> {
+        Some(self.ack)
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {

@@ -31,8 +31,9 @@ pub(crate) struct LogstashConfig {
     endpoint: String,
     /// TLS. Default: plain text.
     tls: Option<ServerTls>,
-    /// When the next events are read: `received` or `delivered`. Default: received.
-    ack: AckMode,
+    /// When the next events are read: `received`, `durable` or `delivered`. Default: durable where every exporter behind has a
+    /// buffer, else received.
+    ack: Option<AckMode>,
     /// Connections at one time; more are closed at once. Default: 1024.
     max_connections: usize,
     /// Longest line in bytes; a longer one is cut and tagged `_line_cut`. Default: 1048576 (1 MiB).
@@ -47,7 +48,7 @@ impl Default for LogstashConfig {
         Self {
             endpoint: "127.0.0.1:5000".to_owned(),
             tls: None,
-            ack: AckMode::Received,
+            ack: None,
             max_connections: 1024,
             max_line_bytes: JsonLinesLimits::default().max_line_bytes,
             line_timeout_ms: 60_000,
@@ -64,7 +65,7 @@ impl ReceiverConfig for LogstashConfig {
         vec![Claim::Tcp(self.endpoint.clone())]
     }
 
-    fn ack(&self) -> AckMode {
+    fn ack(&self) -> Option<AckMode> {
         self.ack
     }
 

@@ -26,9 +26,9 @@ use crate::admission::{Connections, bind, checked, limits, positive};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LokiPushConfig {
-    /// When a client is answered: `received` (the batch stands in every exporter's queue) or `delivered` (every backend
-    /// has it). Default: received.
-    ack: AckMode,
+    /// When a client is answered: `received` (the batch stands in every exporter's queue), `durable` (it is in every exporter's disk
+    /// buffer) or `delivered` (every backend has it). Default: durable where every exporter behind has a buffer, else received.
+    ack: Option<AckMode>,
     /// Where to listen, `host:port`. Default: 127.0.0.1:3100.
     endpoint: String,
     /// TLS. Default: plain text.
@@ -52,7 +52,7 @@ pub(crate) struct LokiPushConfig {
 impl Default for LokiPushConfig {
     fn default() -> Self {
         Self {
-            ack: AckMode::default(),
+            ack: None,
             endpoint: "127.0.0.1:3100".to_owned(),
             tls: None,
             label_attributes: BTreeMap::from([("service_name".to_owned(), "service.name".to_owned())]),
@@ -92,7 +92,7 @@ impl ReceiverConfig for LokiPushConfig {
         vec![Claim::Tcp(self.endpoint.clone())]
     }
 
-    fn ack(&self) -> AckMode {
+    fn ack(&self) -> Option<AckMode> {
         self.ack
     }
 

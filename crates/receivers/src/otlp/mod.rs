@@ -39,10 +39,10 @@ const HTTP_PORT: u16 = 4318;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OtlpConfig {
-    /// When a client is answered: `received` (the batch stands in every exporter's queue) or `delivered` (every backend
-    /// has it). Default: received.
+    /// When a client is answered: `received` (the batch stands in every exporter's queue), `durable` (it is in every exporter's disk
+    /// buffer) or `delivered` (every backend has it). Default: durable where every exporter behind has a buffer, else received.
     #[serde(default)]
-    ack: AckMode,
+    ack: Option<AckMode>,
     /// OTLP/gRPC; without this section it is not served.
     #[serde(default)]
     grpc: Option<ListenConfig>,
@@ -118,7 +118,7 @@ impl ReceiverConfig for OtlpConfig {
         grpc.into_iter().chain(http).collect()
     }
 
-    fn ack(&self) -> AckMode {
+    fn ack(&self) -> Option<AckMode> {
         self.ack
     }
 

@@ -40,9 +40,9 @@ use crate::admission::{Connections, bind, checked, limits, positive};
 pub(crate) struct RemoteWriteConfig {
     /// Where to listen, `host:port`. Default: 127.0.0.1:19291.
     endpoint: String,
-    /// When a sender is answered: `received` (the batch stands in every exporter's queue) or `delivered` (every backend
-    /// has it). Default: received.
-    ack: AckMode,
+    /// When a sender is answered: `received` (the batch stands in every exporter's queue), `durable` (it is in every exporter's disk
+    /// buffer) or `delivered` (every backend has it). Default: durable where every exporter behind has a buffer, else received.
+    ack: Option<AckMode>,
     /// TLS. Default: plain text.
     tls: Option<ServerTls>,
     /// Connections at one time; more are closed at once. Default: 1024.
@@ -59,7 +59,7 @@ impl Default for RemoteWriteConfig {
     fn default() -> Self {
         Self {
             endpoint: "127.0.0.1:19291".to_owned(),
-            ack: AckMode::default(),
+            ack: None,
             tls: None,
             max_connections: 1024,
             max_request_bytes: 32 << 20,
@@ -88,7 +88,7 @@ impl ReceiverConfig for RemoteWriteConfig {
         vec![Claim::Tcp(self.endpoint.clone())]
     }
 
-    fn ack(&self) -> AckMode {
+    fn ack(&self) -> Option<AckMode> {
         self.ack
     }
 

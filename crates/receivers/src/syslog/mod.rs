@@ -41,8 +41,9 @@ pub(crate) struct SyslogConfig {
     udp: Option<UdpConfig>,
     /// Connections, in plain text or TLS.
     tcp: Option<TcpConfig>,
-    /// When more is read of a TCP connection: `received` or `delivered`. UDP waits for nothing. Default: received.
-    ack: AckMode,
+    /// When more is read of a TCP connection: `received`, `durable` or `delivered`. UDP waits for nothing. Default: durable where
+    /// every exporter behind has a buffer, else received.
+    ack: Option<AckMode>,
     /// Longest message in bytes; a longer one is cut and tagged `_line_cut`. Default: 65536 (64 KiB).
     max_message_bytes: usize,
     /// The zone of RFC 3164 times, which name none: `UTC`, `local`, an offset such as `+02:00`, or a name such as
@@ -97,7 +98,7 @@ impl Default for SyslogConfig {
         Self {
             udp: None,
             tcp: None,
-            ack: AckMode::Received,
+            ack: None,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             time_zone: "UTC".to_owned(),
         }
@@ -155,7 +156,7 @@ impl ReceiverConfig for SyslogConfig {
         udp.chain(self.tcp.iter().map(|tcp| Claim::Tcp(tcp.endpoint.clone()))).collect()
     }
 
-    fn ack(&self) -> AckMode {
+    fn ack(&self) -> Option<AckMode> {
         self.ack
     }
 
