@@ -12,21 +12,23 @@
 //!   leaving the queue. So an `ArrayQueue` with room for `max_requests` is never full.
 //! - A request that stands in the queue ends in exactly one of delivered and dropped. A `Ticket` that is lost on the way
 //!   (panic, deadline) counts as dropped and is a nack.
-//! - No lock: crossbeam `ArrayQueue`s and atomics; tokio's `Notify` wakes workers.
+//! - No lock: crossbeam `ArrayQueue`s, and [`level`], which holds everything that threads race for.
 //!
 //! It does not order requests: lanes are drained in turn, and workers overtake each other.
 
+mod level;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use metrics::{Gauge, Histogram};
 use model::{Ack, Payload, Signal, Stage};
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
+use self::level::Level;
 use crate::budget::PermitShare;
 use crate::delivery::{OnFull, QueueSettings};
 use crate::health::QueueFill;
@@ -71,17 +73,9 @@ struct Lane {
 
 #[derive(Debug)]
 struct Books {
-    limit_bytes: usize,
-    limit_requests: usize,
+    level: Level,
     on_full: OnFull,
-    bytes: AtomicUsize,
-    requests: AtomicUsize,
-    closed: AtomicBool,
-    abandoned: AtomicBool,
     abandoned_items: AtomicU64,
-    wake: Notify,
-    closing: Notify,
-    freed: Notify,
     max_wait: Duration,
     metrics: ComponentMetrics,
     gauge_bytes: Gauge,
@@ -93,24 +87,18 @@ struct Books {
 impl Queue {
     /// A queue for the exporter that `metrics` counts for.
     pub fn new(settings: &QueueSettings, metrics: &ComponentMetrics) -> Self {
-        let lane = || Lane {
-            waiting: ArrayQueue::new(settings.max_requests.max(1)),
+        let level = Level::new(settings.max_bytes, settings.max_requests);
+        let lane = |_| Lane {
+            waiting: ArrayQueue::new(level.limit_requests()),
             put_back: ArrayQueue::new(settings.concurrency.max(1)),
         };
-        metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(settings.max_bytes as f64);
+        let lanes = [0, 1, 2].map(lane);
+        metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(level.limit_bytes() as f64);
         announce(metrics);
         let books = Books {
-            limit_bytes: settings.max_bytes,
-            limit_requests: settings.max_requests.max(1),
+            level,
             on_full: settings.on_full,
-            bytes: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
             abandoned_items: AtomicU64::new(0),
-            wake: Notify::new(),
-            closing: Notify::new(),
-            freed: Notify::new(),
             max_wait: Duration::from_millis(settings.max_wait_ms),
             gauge_bytes: metrics.gauge(names::QUEUE_BYTES, &[]),
             gauge_requests: metrics.gauge(names::QUEUE_REQUESTS, &[]),
@@ -118,7 +106,7 @@ impl Queue {
             latency: metrics.histogram(names::DELIVERY_SECONDS, &[]),
             metrics: metrics.clone(),
         };
-        Self { lanes: [lane(), lane(), lane()], turn: AtomicUsize::new(0), books: Arc::new(books) }
+        Self { lanes, turn: AtomicUsize::new(0), books: Arc::new(books) }
     }
 
     /// Takes room for one request.
@@ -127,33 +115,12 @@ impl Queue {
     /// [`NoRoom`]; nothing is taken then.
     pub fn reserve(self: &Arc<Self>, bytes: usize, items: u64) -> Result<Slot, NoRoom> {
         let books = &self.books;
-        if bytes > books.limit_bytes {
-            return Err(NoRoom::TooLarge);
-        }
-        let add = |counter: &AtomicUsize, n: usize, limit: usize| {
-            counter.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |had| {
-                had.checked_add(n).filter(|total| *total <= limit)
-            })
-        };
-        add(&books.requests, 1, books.limit_requests).map_err(|_| self.no_room())?;
-        if add(&books.bytes, bytes, books.limit_bytes).is_err() {
-            books.release_request();
-            return Err(self.no_room());
-        }
+        books.level.reserve(bytes)?;
         books.gauge_requests.increment(1.0);
         books.gauge_bytes.increment(bytes as f64);
         books.gauge_items.increment(items as f64);
         let room = Room { books: Arc::clone(books), bytes, items };
-        // Looked at after the request was counted: either this sees the queue closed, or the workers, who end when a closed
-        // queue counts no requests, see this one.
-        if books.closed.load(Ordering::SeqCst) {
-            return Err(NoRoom::Closed);
-        }
         Ok(Slot { queue: Arc::clone(self), room })
-    }
-
-    fn no_room(&self) -> NoRoom {
-        if self.books.closed.load(Ordering::SeqCst) { NoRoom::Closed } else { NoRoom::Full }
     }
 
     /// What a full queue does.
@@ -168,12 +135,12 @@ impl Queue {
 
     /// Resolves when room was given back or the queue was closed. Must be made before asking for room, or a wake-up is lost.
     pub(crate) fn freed(&self) -> Notified<'_> {
-        self.books.freed.notified()
+        self.books.level.freed()
     }
 
     /// The most bytes that it takes.
     pub fn limit_bytes(&self) -> usize {
-        self.books.limit_bytes
+        self.books.level.limit_bytes()
     }
 
     /// The exporter's counters.
@@ -183,35 +150,30 @@ impl Queue {
 
     /// How full it is.
     pub fn level(&self) -> QueueFill {
+        let level = &self.books.level;
+        let (bytes, requests) = level.taken();
         QueueFill {
-            bytes: self.books.bytes.load(Ordering::Relaxed),
-            limit_bytes: self.books.limit_bytes,
-            requests: self.books.requests.load(Ordering::Relaxed),
-            limit_requests: self.books.limit_requests,
+            bytes,
+            limit_bytes: level.limit_bytes(),
+            requests,
+            limit_requests: level.limit_requests(),
         }
     }
 
     /// Takes no more; what stands in it is still delivered.
     pub fn close(&self) {
-        self.books.closed.store(true, Ordering::SeqCst);
-        self.books.wake.notify_waiters();
-        self.books.closing.notify_waiters();
-        self.books.freed.notify_waiters();
+        self.books.level.close();
     }
 
     /// Resolves when the queue is closed; at once when it is.
     pub(crate) async fn closed(&self) {
-        let closing = self.books.closing.notified();
-        if !self.books.closed.load(Ordering::SeqCst) {
-            closing.await;
-        }
+        self.books.level.closed().await;
     }
 
     /// Gives up on everything in it: waiting requests are dropped with reason `shutdown` and nacked, and so are those in
     /// flight when their worker drops them.
     pub(crate) fn abandon(&self) {
-        self.close();
-        self.books.abandoned.store(true, Ordering::SeqCst);
+        self.books.level.abandon();
         self.drop_waiting();
     }
 
@@ -228,12 +190,12 @@ impl Queue {
 
     /// True when it is closed and the last request in it has its verdict.
     pub fn is_drained(&self) -> bool {
-        self.books.closed.load(Ordering::SeqCst) && self.books.requests.load(Ordering::SeqCst) == 0
+        self.books.level.is_drained()
     }
 
     /// Resolves when it is worth looking again. Must be made before looking, or a wake-up is lost.
     pub(crate) fn changed(&self) -> Notified<'_> {
-        self.books.wake.notified()
+        self.books.level.changed()
     }
 
     /// Fills `batch`, which must be empty, with waiting requests of one signal: at least one if there are any, then more while
@@ -262,7 +224,7 @@ impl Queue {
         }
         // One wake-up may stand for many pushes: hand it on.
         if self.lanes.iter().any(|lane| !lane.is_empty()) {
-            self.books.wake.notify_one();
+            self.books.level.more_waits();
         }
         true
     }
@@ -273,9 +235,8 @@ impl Queue {
             // Cannot be: the slot's room was reserved. Its ticket counts it as dropped and nacks it.
             drop(lost);
         }
-        self.books.wake.notify_one();
         // A sender that reserved before the queue closed may come after the last worker has gone.
-        if self.books.abandoned.load(Ordering::SeqCst) {
+        if self.books.level.pushed() {
             self.drop_waiting();
         }
     }
@@ -288,14 +249,6 @@ impl Lane {
 
     fn is_empty(&self) -> bool {
         self.put_back.is_empty() && self.waiting.is_empty()
-    }
-}
-
-impl Books {
-    fn release_request(&self) {
-        if self.requests.fetch_sub(1, Ordering::SeqCst) == 1 && self.closed.load(Ordering::SeqCst) {
-            self.wake.notify_waiters();
-        }
     }
 }
 
@@ -312,10 +265,7 @@ impl Drop for Room {
         self.books.gauge_requests.decrement(1.0);
         self.books.gauge_bytes.decrement(self.bytes as f64);
         self.books.gauge_items.decrement(self.items as f64);
-        self.books.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
-        // After the bytes, since workers end when a closed queue counts no requests.
-        self.books.release_request();
-        self.books.freed.notify_waiters();
+        self.books.level.release(self.bytes);
     }
 }
 
@@ -349,11 +299,7 @@ impl Room {
         let books = &self.books;
         books.gauge_bytes.increment(bytes as f64 - self.bytes as f64);
         books.gauge_items.increment(items as f64 - self.items as f64);
-        if bytes >= self.bytes {
-            books.bytes.fetch_add(bytes - self.bytes, Ordering::SeqCst);
-        } else {
-            books.bytes.fetch_sub(self.bytes - bytes, Ordering::SeqCst);
-        }
+        books.level.resize(self.bytes, bytes);
         (self.bytes, self.items) = (bytes, items);
     }
 }
@@ -424,7 +370,7 @@ impl Ticket {
     fn lose(&mut self, reason: &'static str) {
         let Some(room) = self.room.take() else { return };
         room.books.metrics.dropped(reason, room.items);
-        if room.books.abandoned.load(Ordering::SeqCst) {
+        if room.books.level.is_abandoned() {
             room.books.abandoned_items.fetch_add(room.items, Ordering::SeqCst);
         }
         self.release(room);
@@ -441,7 +387,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let abandoned = self.room.as_ref().is_some_and(|room| room.books.abandoned.load(Ordering::SeqCst));
+        let abandoned = self.room.as_ref().is_some_and(|room| room.books.level.is_abandoned());
         self.lose(if abandoned { "shutdown" } else { "lost" });
     }
 }
