@@ -5,6 +5,9 @@
 //! ```
 //! The end-to-end tests come last, so that the run ends with the test runner's own lines. A backend that cannot be
 //! installed here costs its tests, with the reason printed; with `CI=true` it costs the run.
+//!
+//! Property tests draw from a fixed seed (`.cargo/config.toml`), so that whether a run passes is no matter of luck. `--explore`
+//! is for luck: it runs the hermetic tests with seeds nobody has tried.
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +21,18 @@ pub(crate) struct Args {
     /// Only the hermetic tests: no network, no other programs.
     #[arg(long)]
     pub(crate) fast: bool,
+    /// Only the hermetic tests, this many times, with another random seed for the property tests each time.
+    #[arg(long, value_name = "TIMES", conflicts_with = "fast")]
+    pub(crate) explore: Option<u32>,
 }
 
+/// Where proptest looks for the seed of its generator.
+const SEED: &str = "PROPTEST_RNG_SEED";
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(times) = args.explore {
+        return explore(times);
+    }
     let strict = std::env::var("CI").is_ok_and(|value| value == "true");
     if !args.fast && strict {
         e2e::require_toolchains()?;
@@ -44,6 +56,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     e2e::print_plan(&suites, &absent);
     heading("end-to-end tests");
     e2e::run(&suites, &absent, &floodway)
+}
+
+/// Runs the hermetic tests with random seeds; an error names those with which they failed.
+fn explore(times: u32) -> Result<()> {
+    let mut failed = Vec::new();
+    for n in 1..=times {
+        // The seed of a hash map is the randomness that the standard library has.
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), n).to_string();
+        heading(&format!("{n} of {times}: {SEED}={seed}"));
+        let mut tests = cargo(["test", "--workspace", "--quiet", "--no-fail-fast"]);
+        if run_command(tests.env(SEED, &seed)).is_err() {
+            failed.push(format!("{SEED}={seed}"));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("tests failed with {}; one again: `{} cargo test -p CRATE TEST`", failed.join(", "), failed[0]);
+    }
+    println!("\n{times} runs with as many seeds: all passed");
+    Ok(())
 }
 
 /// Checks each file under pipelines/ with the built binary; returns how many there are.

@@ -292,8 +292,6 @@ fn hostile_events_take_linear_time() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn any_stream_keeps_the_invariants(
         size: u8,

@@ -229,6 +229,11 @@ proptest! {
     }
 }
 
+#[test]
+fn what_once_differed_from_decode_redact_encode() {
+    check_random(Signal::ALL[0], 4_525_846_523_231_426_580, 1, &json!("pseudonym"), Action::Pseudonym);
+}
+
 /// Field `number` with the text `value`, its tag and length in more bytes than needed.
 fn overlong(number: u8, value: &[u8]) -> Vec<u8> {
     let tag = [number << 3 | 2 | 0x80, 0x80, 0x00];

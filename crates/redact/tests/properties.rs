@@ -47,8 +47,6 @@ fn planted() -> impl Strategy<Value = Planted> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn ids_go_and_everything_else_stays(parts in prop::collection::vec(planted(), 0..5)) {
         for action in [Action::Pseudonym, Action::PseudonymSameLength] {

@@ -8,7 +8,10 @@
 //! |---|---|
 //! | two values for one path | the one of higher rank stays, within a rank the last one; the other moves under `attributes.` (of the record), `scope.` or `resource.`, unless both say the same |
 //! | `a` has a value and so has `a.b` | the value of `a` moves to `a.value`; where `a` is a field of the mapping itself, `a.b` moves as above |
-//! | what moves finds its new place taken twice over | it is left out |
+//! | what moved twice finds its place taken again | its last name gets a number: `attributes.attributes.a_2` |
+//!
+//! So nothing is lost, however keys are alike, but in a record that was made for it: one whose own keys are the names that
+//! [`ROUNDS`] moves in a row would make.
 //!
 //! Names that Elasticsearch keeps for itself (`_id` and the like) move as above. An empty segment becomes `_`.
 //!
@@ -29,8 +32,12 @@ const MAX_SEGMENTS: usize = 16;
 /// above many small members would grow a document far beyond its record.
 const MAX_NESTED_PATH_BYTES: usize = 16 << 10;
 
-/// Collisions are looked for again after fields have moved; in the last round what collides is left out.
-const ROUNDS: usize = 4;
+/// Collisions are looked for again after fields have moved; in the last round what collides is left out. The limit is for the
+/// time that it takes: each round is a sort.
+const ROUNDS: usize = 16;
+
+/// Moves after which a field stays where it is and gets a number, for each move before may nest it deeper.
+const DEEPER_MOVES: u8 = 2;
 
 /// Fields that a document may not have (Elasticsearch: "Metadata fields").
 const METADATA: &[&str] = &[
@@ -259,6 +266,8 @@ impl FieldSet {
     /// One round: takes the fields that collide out of `order` and, if they `may_move`, adds them again elsewhere.
     fn settle(&mut self, buf: &[u8], mut order: Vec<u32>, may_move: bool) -> Vec<u32> {
         let mut kept = 0_usize;
+        // How many fields want the place of the last one kept, which is the number of the next that does.
+        let mut rivals = 1_usize;
         for n in 0..order.len() {
             let leaf = self.leaves[order[n] as usize];
             let last = kept.checked_sub(1).map(|last| self.leaves[order[last] as usize]);
@@ -276,11 +285,12 @@ impl FieldSet {
             let goes_on = loser.is_none_or(|(_, outer)| outer);
             if let Some((loser, outer)) = loser
                 && may_move
-                && loser.moves < 2
             {
-                self.relocate(&loser, outer);
+                rivals += 1;
+                self.relocate(&loser, outer, rivals);
             }
             if goes_on {
+                rivals = 1;
                 order[kept] = order[n];
                 kept += 1;
             }
@@ -298,8 +308,16 @@ impl FieldSet {
         }
     }
 
-    fn relocate(&mut self, loser: &Leaf, outer: bool) {
+    /// Adds the field again at its next place. Of those that leave one place at once each has another `number`.
+    fn relocate(&mut self, loser: &Leaf, outer: bool, number: usize) {
         let path = loser.start as usize..loser.end as usize;
+        if loser.moves >= DEEPER_MOVES {
+            let start = self.paths.len();
+            self.paths.extend_from_within(path);
+            self.paths.push(b'_');
+            self.paths.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            return self.push_moved(start, loser.value, loser.rank, loser.moves + 1);
+        }
         if !outer {
             return self.moved(path, loser.rank.refuge(), loser.rank, loser.value, loser.moves + 1);
         }
