@@ -25,6 +25,7 @@ mod panics;
 pub mod queue;
 pub mod running;
 pub mod shutdown;
+pub mod stored;
 pub mod testing;
 mod worker;
 

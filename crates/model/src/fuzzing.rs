@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::descriptor::{Kind, MessageDescriptor};
 use crate::otlp::request_descriptor;
 use crate::wire::{Fields, Wire};
-use crate::{Request, Signal, Splice};
+use crate::{Request, SeriesBatch, Signal, Splice};
 
 /// Receives `data` as each signal: what is taken needs no second mending and loses no bytes to its readers.
 pub fn walk(data: &[u8]) {
@@ -39,6 +39,27 @@ pub fn splice(data: &[u8]) {
         assert!(!empty || result == buf);
         assert!(Request::receive(signal, result).is_ok_and(|(_, repairs)| repairs.duplicates == 0));
     }
+}
+
+/// Reads `data` as stored series: what is taken holds to the invariants of a batch, and is written to the same series again.
+pub fn stored_series(data: &[u8]) {
+    let Ok(batch) = SeriesBatch::from_bytes(data) else { return };
+    assert!(batch.size() <= 64 * data.len() + 64, "{} bytes made {}", data.len(), batch.size());
+    let mut items = 0;
+    for series in batch.iter() {
+        items += series.items();
+        assert!(series.labels().iter().map(|(name, _)| name).is_sorted_by(|a, b| a < b));
+        series
+            .exemplars()
+            .for_each(|exemplar| assert_eq!(exemplar.labels.iter().len(), exemplar.labels.len()));
+        assert_eq!(series.samples().len() + series.histograms().count(), series.len());
+    }
+    assert_eq!(batch.items(), items);
+    let written = batch.to_bytes();
+    let Ok(again) = SeriesBatch::from_bytes(&written) else { panic!("what was written cannot be read") };
+    // NaN is not equal to itself, so bytes are compared.
+    assert_eq!(again.to_bytes(), written);
+    assert!(again.len() == batch.len() && again.items() == batch.items());
 }
 
 fn edit(

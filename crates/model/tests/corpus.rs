@@ -23,3 +23,8 @@ fn walk() {
 fn splice() {
     replay("splice", model::fuzzing::splice);
 }
+
+#[test]
+fn stored_series() {
+    replay("stored_series", model::fuzzing::stored_series);
+}

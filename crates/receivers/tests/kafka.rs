@@ -73,7 +73,8 @@ impl Running {
         for (key, value) in more.as_object().unwrap() {
             settings[key] = value.clone();
         }
-        let (inlet, collected) = Setup { ack: parse("kafka", &settings).unwrap().ack().unwrap(), ..setup }.inlet();
+        let (inlet, collected) =
+            Setup { ack: parse("kafka", &settings).unwrap().ack().unwrap(), ..setup }.inlet();
         let build = testing::build_context(ComponentKind::Receiver, &id);
         let receiver = parse("kafka", &settings).unwrap().build(&build).unwrap();
         let (context, stop) = testing::receiver_context(&id, inlet);

@@ -96,6 +96,11 @@ impl SeriesBuilder {
         Ok(symbol)
     }
 
+    /// Adds a text without looking whether it is there.
+    pub(super) fn push_symbol(&mut self, text: &str) -> Result<Symbol, TooMuchText> {
+        self.batch.symbols.push(text)
+    }
+
     /// The texts so far.
     pub fn symbols(&self) -> &Symbols {
         &self.batch.symbols

@@ -13,18 +13,20 @@
 //! builder sees to both). What no series refers to any more (a dropped series, a symbol that was relabelled away) may
 //! still stand in the vectors: encoders write what is referred to, and nothing else.
 //!
-//! It knows no wire format; `codec::prometheus` reads and writes those.
+//! It knows no wire format but its own, for disks (`stored`); `codec::prometheus` reads and writes the others.
 
 mod builder;
 mod hash;
 mod histogram;
 mod merge;
+mod stored;
 mod symbols;
 
 pub use builder::{LabelError, SeriesBuilder};
 pub use hash::{LabelHasher, SymbolHashes};
 pub use histogram::{BucketSpan, Buckets, Count, Histogram, ResetHint};
 pub use merge::Merged;
+pub use stored::NotSeries;
 pub use symbols::{Symbol, Symbols, TooMuchText};
 
 use histogram::{Pools, Stored};
