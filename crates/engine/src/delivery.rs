@@ -11,6 +11,9 @@ use crate::component::{BuildError, Claim};
 /// The longest that a destination's own hint may make us wait.
 pub(crate) const LONGEST_HINT: Duration = Duration::from_secs(300);
 
+/// The longest wait between two attempts while the engine stops.
+pub(crate) const LAST_PAUSE: Duration = Duration::from_secs(1);
+
 /// How the queue before an exporter and its delivery loop behave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -148,6 +151,9 @@ pub struct RetrySettings {
     /// One attempt may take this long. Milliseconds, default 10000.
     #[schemars(range(min = 1))]
     pub timeout_ms: u64,
+    /// After so many failures in a row, whichever request they were of, one attempt at a time is made until the destination
+    /// answers: all else waits for it. Default 5; 0: each request is retried by itself.
+    pub breaker_failures: u32,
 }
 
 impl Default for QueueSettings {
@@ -165,7 +171,13 @@ impl Default for QueueSettings {
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        Self { initial_backoff_ms: 100, max_backoff_ms: 30_000, max_elapsed_ms: None, timeout_ms: 10_000 }
+        Self {
+            initial_backoff_ms: 100,
+            max_backoff_ms: 30_000,
+            max_elapsed_ms: None,
+            timeout_ms: 10_000,
+            breaker_failures: 5,
+        }
     }
 }
 

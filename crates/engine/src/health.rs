@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::breaker::BreakerStatus;
 use crate::metrics::{ComponentKind, ComponentMetrics};
 
 /// One line about dropped records in this time, for each exporter.
@@ -42,6 +43,9 @@ pub struct ComponentStatus {
     /// An exporter's queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueFill>,
+    /// An exporter's circuit breaker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerStatus>,
 }
 
 /// Whether a component works.
@@ -164,6 +168,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::BreakerState;
 
     #[test]
     fn a_component_fails_and_recovers() {
@@ -187,11 +192,14 @@ mod tests {
             id: "otlp".to_owned(),
             state: State::Failing { last_error: "refused".to_owned(), since_seconds: 9 },
             queue: Some(queue),
+            breaker: Some(BreakerStatus { state: BreakerState::HalfOpen, failures: 7, retry_in_ms: 0 }),
         };
         let json = serde_json::to_value(status).unwrap();
         assert_eq!(json["state"], "failing");
         assert_eq!(json["kind"], "exporter");
         assert_eq!(json["last_error"], "refused");
         assert_eq!(json["queue"]["bytes"], 1);
+        let breaker = serde_json::json!({"state": "half_open", "failures": 7, "retry_in_ms": 0});
+        assert_eq!(json["breaker"], breaker);
     }
 }

@@ -11,9 +11,10 @@
 //! - For a pipeline with one exporter, `accepted = delivered + dropped + buffered`, in records, at all times. See [`metrics`].
 //! - Nothing in this crate names a component, a protocol or a file format.
 //!
-//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], the dead-letter queue and
-//! the circuit breaker are verdicts of the delivery loop, and reload swaps what stands behind an [`inlet::Inlet`].
+//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], dead letters are
+//! verdicts of the delivery loop, and reload swaps what stands behind an [`inlet::Inlet`].
 
+mod breaker;
 pub mod budget;
 pub mod component;
 pub mod delivery;
@@ -30,6 +31,7 @@ pub mod testing;
 mod worker;
 
 pub use self::metrics::{ComponentKind, ComponentMetrics, describe_all};
+pub use breaker::{BreakerState, BreakerStatus};
 pub use budget::{Budget, BudgetFull, Permit};
 pub use component::{
     AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim,

@@ -53,6 +53,8 @@ pub mod names {
     pub const DELIVERY_SECONDS: &str = "floodway_delivery_latency_seconds";
     /// Counter, exporters: attempts after the first.
     pub const EXPORT_RETRIES: &str = "floodway_export_retries_total";
+    /// Gauge, exporters: 1 while the circuit breaker lets at most one attempt through, else 0.
+    pub const BREAKER_OPEN: &str = "floodway_breaker_open";
 }
 
 /// Registers the help texts of all metrics of the engine with the installed recorder. Call it once, at start.
@@ -83,6 +85,10 @@ pub fn describe_all() {
         "Time from a receiver's hand-over to the destination's yes."
     );
     describe_counter!(EXPORT_RETRIES, "Attempts to send after the first.");
+    describe_gauge!(
+        BREAKER_OPEN,
+        "1 while the destination does not answer and one attempt at a time is made, else 0."
+    );
 }
 
 /// What a component is.

@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::component::{Exporter, ReceiverContext, Serving};
 use crate::graph::{BuiltExporter, BuiltReceiver, Graph, GraphError};
@@ -53,6 +54,7 @@ struct RunningExporter {
     exporter: Arc<dyn Exporter>,
     queue: Arc<Queue>,
     health: Arc<Health>,
+    breaker: Arc<Breaker>,
     workers: JoinSet<()>,
 }
 
@@ -88,6 +90,7 @@ struct Watched {
     metrics: ComponentMetrics,
     health: Arc<Health>,
     queue: Option<Arc<Queue>>,
+    breaker: Option<Arc<Breaker>>,
 }
 
 impl Graph {
@@ -113,7 +116,12 @@ impl Graph {
         let mut receivers = Vec::new();
         for (metrics, serving) in bound {
             let health = Arc::new(Health::new());
-            watched.push(Watched { metrics: metrics.clone(), health: Arc::clone(&health), queue: None });
+            watched.push(Watched {
+                metrics: metrics.clone(),
+                health: Arc::clone(&health),
+                queue: None,
+                breaker: None,
+            });
             let id = metrics.id().to_owned();
             let task = tokio::spawn(supervise(serving, metrics, health, stopping.clone()));
             receivers.push(RunningReceiver { id, task });
@@ -122,6 +130,7 @@ impl Graph {
             metrics: exporter.queue.metrics().clone(),
             health: Arc::clone(&exporter.health),
             queue: Some(Arc::clone(&exporter.queue)),
+            breaker: Some(Arc::clone(&exporter.breaker)),
         }));
         let monitor = Monitor { watched: watched.into(), budget, stop: stopping };
         Ok(Running { stop, abandon, receivers, exporters, monitor })
@@ -131,10 +140,12 @@ impl Graph {
 fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter {
     let BuiltExporter { exporter, queue, settings } = built;
     let health = Arc::new(Health::new());
+    let breaker = Arc::new(Breaker::new(&settings.retry, queue.metrics()));
     let mut workers = JoinSet::new();
     for _ in 0..settings.workers() {
         let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&queue));
-        let worker = Worker::new(exporter, queue, Arc::clone(&health), settings.clone());
+        let (health, breaker) = (Arc::clone(&health), Arc::clone(&breaker));
+        let worker = Worker::new(exporter, queue, health, breaker, settings.clone());
         let abandoned = abandoned.clone();
         workers.spawn(async move {
             tokio::select! {
@@ -144,7 +155,7 @@ fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter 
             }
         });
     }
-    RunningExporter { exporter, queue, health, workers }
+    RunningExporter { exporter, queue, health, breaker, workers }
 }
 
 /// Runs a receiver to its end, and says so when that comes unasked.
@@ -269,6 +280,22 @@ impl fmt::Debug for Monitor {
 }
 
 impl Monitor {
+    /// Closes the circuit breaker of an exporter, or of all, and ends their back-off: what waits is sent at once. Returns the ids of
+    /// the exporters; none if there is no exporter of that id.
+    pub fn reset_breakers(&self, exporter: Option<&str>) -> Vec<String> {
+        let mut reset = Vec::new();
+        for watched in self.watched.iter() {
+            let id = watched.metrics.id();
+            if let Some(breaker) = &watched.breaker
+                && exporter.is_none_or(|exporter| exporter == id)
+            {
+                breaker.reset();
+                reset.push(id.to_owned());
+            }
+        }
+        reset
+    }
+
     /// How everything is now.
     pub fn status(&self) -> Status {
         let components: Vec<_> = self
@@ -279,6 +306,7 @@ impl Monitor {
                 id: watched.metrics.id().to_owned(),
                 state: watched.health.state(),
                 queue: watched.queue.as_ref().map(|queue| queue.level()),
+                breaker: watched.breaker.as_ref().map(|breaker| breaker.status()),
             })
             .collect();
         // A destination that is down is no reason to send us nothing: its queue says when it has no room.

@@ -17,8 +17,9 @@
 //! - Halving ends: a request of n records that are all refused costs at most 2n - 1 attempts.
 //! - One worker keeps order: what is sent alone or in halves is sent in its order.
 //!
-//! It does not know what destinations are, and does not write to disk. A dead-letter queue takes the place of "lost" here; a
-//! circuit breaker stands before `attempt`.
+//! Before each attempt stands the circuit breaker, which all workers share: see [`crate::breaker`].
+//!
+//! It does not know what destinations are, and does not write to disk.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,21 +29,20 @@ use metrics::{Counter, Histogram};
 use model::Payload;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::component::{ExportError, Exported, Exporter, Rejected, Remainder, Scope};
-use crate::delivery::{DeliverySettings, LONGEST_HINT};
+use crate::breaker::Breaker;
+use crate::component::{ExportError, Exported, Exporter, Rejected, Scope};
+use crate::delivery::{DeliverySettings, LAST_PAUSE, LONGEST_HINT};
 use crate::health::Health;
 use crate::metrics::names;
 use crate::panics::{Panicked, guard_future};
 use crate::queue::{Batch, Blame, Lost, Queue, Ticket};
-
-/// The longest wait between two attempts while the engine stops.
-const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One of the workers that empty an exporter's queue.
 pub(crate) struct Worker {
     exporter: Arc<dyn Exporter>,
     queue: Arc<Queue>,
     health: Arc<Health>,
+    breaker: Arc<Breaker>,
     settings: DeliverySettings,
     duration: Histogram,
     retries: Counter,
@@ -70,11 +70,12 @@ impl Worker {
         exporter: Arc<dyn Exporter>,
         queue: Arc<Queue>,
         health: Arc<Health>,
+        breaker: Arc<Breaker>,
         settings: DeliverySettings,
     ) -> Self {
         let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
         let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
-        Self { exporter, queue, health, settings, duration, retries }
+        Self { exporter, queue, health, breaker, settings, duration, retries }
     }
 
     /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
@@ -152,33 +153,50 @@ impl Worker {
     /// Sends until there is a verdict; what the destination refused while it took the rest is added to `lost`.
     async fn send<'p>(&self, payloads: &'p [Payload], lost: &mut Vec<Lost>) -> Result<(), GaveUp<'p>> {
         let retry = &self.settings.retry;
-        let started = Instant::now();
-        let mut left = Cow::Borrowed(payloads);
+        let (mut left, mut message) = (Cow::Borrowed(payloads), String::new());
+        let mut deadline: Option<Instant> = None;
         let mut failures = 0;
         loop {
-            let (message, hint) = match self.attempt(&left).await {
+            let Some(pass) = self.breaker.pass(self.queue.closed(), deadline).await else {
+                return Err(GaveUp::exhausted(left, message));
+            };
+            if failures == 0 {
+                // From the first attempt on: the wait for a destination that is known to be down costs nobody his time.
+                let most = retry.max_elapsed_ms.map(Duration::from_millis);
+                deadline = most.and_then(|most| Instant::now().checked_add(most));
+            }
+            let (open, hint) = match self.attempt(&left).await {
                 Ok(Exported { rejected, remainder }) => {
+                    let refused: u64 = rejected.iter().map(|rejected| rejected.items).sum();
                     rejected.into_iter().for_each(|rejected| self.rejected(rejected, lost));
-                    let Some(Remainder { payloads, message, retry_after }) = remainder else {
+                    let Some(remainder) = remainder else {
+                        pass.answered();
                         self.health.succeeded(self.queue.metrics());
                         return Ok(());
                     };
-                    left = Cow::Owned(payloads);
-                    (message, retry_after)
+                    // A destination that takes nothing does not answer.
+                    let taken = items(&remainder.payloads) + refused < items(&left);
+                    (left, message) = (Cow::Owned(remainder.payloads), remainder.message);
+                    (pass.judged(taken, remainder.retry_after), remainder.retry_after)
                 }
                 Err(ExportError::Permanent { reason, message, scope }) => {
+                    pass.answered();
                     return Err(GaveUp { left, reason, message, cause: Cause::Refused(scope) });
                 }
-                Err(ExportError::Retryable { message, retry_after }) => (message, retry_after),
+                Err(ExportError::Retryable { message: said, retry_after }) => {
+                    message = said;
+                    (pass.judged(false, retry_after), retry_after)
+                }
             };
             self.health.failed(self.queue.metrics(), &message);
-            let delay = retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX));
-            if let Some(most) = retry.max_elapsed_ms
-                && started.elapsed() + delay > Duration::from_millis(most)
-            {
-                return Err(GaveUp { left, reason: "retries_exhausted", message, cause: Cause::Exhausted });
+            let wait =
+                open.unwrap_or_else(|| retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX)));
+            if deadline.is_some_and(|deadline| Instant::now() + wait > deadline) {
+                return Err(GaveUp::exhausted(left, message));
             }
-            self.pause(delay, hint.unwrap_or_default().min(LONGEST_HINT)).await;
+            if open.is_none() {
+                self.pause(wait, hint.unwrap_or_default().min(LONGEST_HINT)).await;
+            }
             failures = failures.saturating_add(1);
             self.retries.increment(1);
         }
@@ -191,6 +209,7 @@ impl Worker {
         let until = now + delay;
         tokio::select! {
             () = sleep_until(until) => {}
+            () = self.breaker.was_reset() => {}
             () = self.queue.closed() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
         }
     }
@@ -231,16 +250,24 @@ impl Worker {
                 Blame::Rejected
             }
         };
-        let items = gave_up.left.iter().map(|payload| payload.items() as u64).sum();
+        let items = items(&gave_up.left);
         self.health.dropped(self.queue.metrics(), items, gave_up.reason, &gave_up.message);
         lost.push(Lost { reason: gave_up.reason, items, blame });
     }
 }
 
-impl GaveUp<'_> {
+impl<'p> GaveUp<'p> {
+    fn exhausted(left: Cow<'p, [Payload]>, message: String) -> Self {
+        Self { left, reason: "retries_exhausted", message, cause: Cause::Exhausted }
+    }
+
     fn is_about_records(&self) -> bool {
         self.cause == Cause::Refused(Scope::Records)
     }
+}
+
+fn items(payloads: &[Payload]) -> u64 {
+    payloads.iter().map(|payload| payload.items() as u64).sum()
 }
 
 /// What a refused piece is made of: its payloads, or the halves of the one that it is. `None` for a single record.

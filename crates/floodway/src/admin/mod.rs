@@ -6,9 +6,12 @@
 //! | `/ready` | 200 when requests are taken, else 503 |
 //! | `/metrics` | Prometheus text format |
 //! | `/` | a page that shows what flows, made of the other three |
+//! | POST `/admin/circuit-breaker/reset` | what waits for a destination that is down is tried at once; see [`breaker`] |
 //!
-//! It only reads. It has no password, and binds to loopback unless told otherwise.
+//! It has no password, and binds to loopback unless told otherwise. What changes something is a POST and is refused to pages of other
+//! sites: a browser on this machine would send it for them.
 
+mod breaker;
 mod health;
 
 use std::future::Future;
@@ -19,9 +22,11 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use engine::Monitor;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use net::server::{HttpOptions, NoHooks};
 use net::{Body, Listen};
@@ -32,7 +37,7 @@ use crate::exit;
 use crate::telemetry::Telemetry;
 
 const PAGE: &str = include_str!("page.html");
-const PATHS: &str = "there is /, /health, /ready and /metrics here\n";
+const PATHS: &str = "there is /, /health, /ready, /metrics and POST /admin/circuit-breaker/reset here\n";
 const MAX_CONNECTIONS: usize = 64;
 /// At the end, for answers that are being written.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -62,7 +67,8 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         let handler_state = Arc::clone(&state);
         let handler = move |request: http::Request<Incoming>| {
-            let response = answer(&handler_state, request.method(), request.uri().path());
+            let (request, _) = request.into_parts();
+            let response = answer(&handler_state, &request);
             async move { response }
         };
         let options = HttpOptions { drain_timeout: DRAIN, ..HttpOptions::default() };
@@ -96,19 +102,25 @@ async fn serve<H: net::server::Handler>(
     let _ = net::server::serve(bound, options, Arc::new(NoHooks), shutdown, handler).await;
 }
 
-fn answer(state: &State, method: &Method, path: &str) -> Response<Body> {
-    let known = matches!(path, "/" | "/health" | "/ready" | "/metrics");
-    let mut response = if !known {
+fn answer(state: &State, request: &Parts) -> Response<Body> {
+    let (method, path) = (&request.method, request.uri.path());
+    let looks = matches!(path, "/" | "/health" | "/ready" | "/metrics");
+    let acts = path == breaker::PATH;
+    let mut response = if !looks && !acts {
         text(StatusCode::NOT_FOUND, PATHS)
-    } else if method != Method::GET && method != Method::HEAD {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-        refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        refused
+    } else if looks && method != Method::GET && method != Method::HEAD {
+        not_allowed("GET, HEAD", "only GET and HEAD are answered here\n")
+    } else if acts && method != Method::POST {
+        not_allowed("POST", "only POST is answered here\n")
+    } else if acts && !same_site(&request.headers) {
+        text(StatusCode::FORBIDDEN, "refused: a page of another site sent this through a browser\n")
     } else {
+        let monitor = state.monitor.get();
         match path {
             "/" => page(),
-            "/health" => health::health(state.monitor.get().map(Monitor::status), state.telemetry.uptime()),
-            "/ready" => health::ready(state.monitor.get().map(Monitor::status)),
+            "/health" => health::health(monitor.map(Monitor::status), state.telemetry.uptime()),
+            "/ready" => health::ready(monitor.map(Monitor::status)),
+            breaker::PATH => breaker::reset(monitor, request.uri.query()),
             _ => full(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.telemetry.render()),
         }
     };
@@ -119,6 +131,24 @@ fn answer(state: &State, method: &Method, path: &str) -> Response<Body> {
         *response.body_mut() = Body::empty();
     }
     response
+}
+
+fn not_allowed(methods: &'static str, message: &'static str) -> Response<Body> {
+    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, message);
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    refused
+}
+
+/// Whether a request may change something: it does not come from a page of another origin. Browsers say so, in `Sec-Fetch-Site`
+/// (Fetch Metadata) or, older ones, in `Origin` (Fetch, section 3.2), which must be the host that was asked; who says neither is no
+/// browser.
+pub(crate) fn same_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin.is_some() && origin == headers.get(HOST).and_then(|host| host.to_str().ok())
 }
 
 fn page() -> Response<Body> {
@@ -142,4 +172,36 @@ fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) 
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_sites_are_told_apart() {
+        for (headers, expected) in [
+            (&[][..], true),
+            (&[("sec-fetch-site", "same-origin")][..], true),
+            (&[("sec-fetch-site", "none")][..], true),
+            (&[("sec-fetch-site", "same-site")][..], false),
+            (
+                &[
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://localhost:8888"),
+                    ("host", "localhost:8888"),
+                ][..],
+                false,
+            ),
+            (&[("origin", "http://localhost:8888"), ("host", "localhost:8888")][..], true),
+            (&[("origin", "http://localhost:3000"), ("host", "localhost:8888")][..], false),
+            (&[("origin", "https://evil.example"), ("host", "localhost:8888")][..], false),
+            (&[("origin", "null"), ("host", "localhost:8888")][..], false),
+            (&[("origin", "http://localhost:8888")][..], false),
+        ] {
+            let mut map = HeaderMap::new();
+            headers.iter().for_each(|(name, value)| drop(map.insert(*name, HeaderValue::from_static(value))));
+            assert_eq!(same_site(&map), expected, "{headers:?}");
+        }
+    }
 }

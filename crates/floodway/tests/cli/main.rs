@@ -121,6 +121,23 @@ fn admin_answers(ports: &Ports) {
     assert!(nowhere.body.contains("/metrics"), "{}", nowhere.body);
     let refused = http(&ports.admin, "POST", "/health", "");
     assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"));
+    breaker_is_reset(ports, &json);
+}
+
+fn breaker_is_reset(ports: &Ports, health: &serde_json::Value) {
+    const RESET: &str = "/admin/circuit-breaker/reset";
+    let closed = serde_json::json!({"state": "closed", "failures": 0, "retry_in_ms": 0});
+    assert_eq!(health["components"]["exporters.file"]["breaker"], closed, "{health}");
+    let post = |path: &str| http(&ports.admin, "POST", path, "");
+    let all = post(RESET);
+    assert_eq!((all.status, all.body.as_str()), (200, "{\"reset\":[\"file\"]}\n"));
+    assert_eq!(post(&format!("{RESET}?exporter=file")).body, all.body);
+    assert_eq!(post(&format!("{RESET}?exporter=nobody")).status, 404);
+    assert_eq!(post(&format!("{RESET}?who=file")).status, 400);
+    let refused = http(&ports.admin, "GET", RESET, "");
+    assert_eq!((refused.status, refused.header("allow")), (405, "POST"));
+    let page = format!("{} HTTP/1.1\r\norigin: http://evil.example\r\nx:", RESET);
+    assert_eq!(post(&page).status, 403, "a browser sent it for a page of another site");
 }
 
 #[test]
