@@ -10,7 +10,7 @@ use crate::Seq;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has the directory.
-    #[error("{} is used by another process; each buffer needs a directory of its own", dir.display())]
+    #[error("{} is used by another floodway; each buffer needs a directory of its own", dir.display())]
     Locked {
         /// The buffer's directory.
         dir: PathBuf,

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! [`Log`] is synchronous and knows neither clock nor thread; [`Writer`] puts it on a thread that commits for many senders.
+//! Room is promised without waiting for either ([`Writer::reserve`]).
 //! [`record`] draws the format. [`check`] and [`dump`] look at a directory without changing it.
 //!
 //! Invariants, proved by `tests/simulation.rs`:
@@ -26,19 +27,22 @@ mod options;
 mod ranges;
 pub mod record;
 mod report;
+mod room;
 mod scan;
+pub mod simulated;
 mod storage;
 mod writer;
 
 pub use error::Error;
 pub use files::{FileStorage, ReadOnly};
 pub use inspect::{Dumped, Seen, check, dump};
-pub use log::{Committed, Log, Record, Reservation, Synced, Syncing};
+pub use log::{Committed, Log, Record, Synced, Syncing};
 pub use memory::MemoryStorage;
 pub use options::{OnFull, Options};
-pub use report::{Drops, Report, Tally};
+pub use report::{Counts, Drops, Report, Tally};
+pub use room::Reservation;
 pub use storage::{Storage, StoredFile};
-pub use writer::{Answer, Writer, WriterOptions};
+pub use writer::{Answer, Driver, Flushed, Writer, WriterOptions};
 
 /// The number of a record: ascending in the order of appending, never given twice.
 pub type Seq = u64;

@@ -36,9 +36,3 @@ impl Default for Options {
         }
     }
 }
-
-impl Options {
-    pub(crate) fn segment_limit(&self) -> u64 {
-        self.segment_bytes.min(self.max_bytes / 4)
-    }
-}

@@ -46,6 +46,15 @@ pub struct Drops {
     pub damaged: Tally,
 }
 
+/// What is there, and what was given up: counted in one step, so that no record is in neither or in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Durable and not done.
+    pub undelivered: Tally,
+    /// Given up.
+    pub drops: Drops,
+}
+
 /// What a scan of all segments found. Every byte of the files is in exactly one of the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {

@@ -8,30 +8,40 @@
 //! Invariants:
 //! - Each append that was taken is answered exactly once, also if the thread ends early.
 //! - The log is locked while one record is written or read, or something noted; never during a sync of records nor an answer.
+//! - What asks for room or for counts ([`Writer::reserve`], [`Writer::counts`]) or hands over ([`Writer::try_append`],
+//!   [`Writer::flush_with`], [`Writer::set_limits`]) waits neither for the disk nor for the log. All else may: no call for a thread
+//!   that must not block.
 //!
-//! All but [`Writer::try_append`] may wait for the disk: no call for a thread that must not block.
-//!
-//! It has no clock: who appends says when. It bounds the number of appends that wait, not their bytes: senders hold room
-//! ([`Writer::reserve`]) or count for themselves.
+//! It has no clock: who appends says when. It bounds the number of appends that wait, not their bytes: senders hold room or count
+//! for themselves. [`driver`] is the thread's side of it.
+
+mod driver;
 
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::Seq;
 use crate::error::Error;
-use crate::log::{Committed, Log, Record, Reservation};
-use crate::report::{Drops, Report, Tally};
+use crate::log::{Log, Record};
+use crate::options::OnFull;
+use crate::report::{Counts, Drops, Report, Tally};
+use crate::room::{Reservation, Room};
 use crate::storage::Storage;
+
+pub use driver::Driver;
 
 /// What an append is told, on the writer's thread: its number, durable from now on, or why not. It must not block.
 pub type Answer = Box<dyn FnOnce(Result<Seq, Error>) + Send>;
+
+/// What a flush is told, on the writer's thread. It must not block.
+pub type Flushed = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// How the thread batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +74,40 @@ pub struct Writer<S: Storage> {
     log: Arc<Mutex<Log<S>>>,
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
-    notes: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+/// What the writer and its driver share, the log apart.
+#[derive(Debug)]
+struct Shared {
+    room: Arc<Room>,
+    /// There are notes, and the driver was told.
+    notes: AtomicBool,
+    /// Appends that were handed over, or are being so: counted before they are sent, so that none that is in the channel is missing.
+    sent: AtomicU64,
+    /// Who waits for a flush; `None` when the driver is gone.
+    flushes: Mutex<Option<Vec<Flush>>>,
+}
+
+/// Somebody who waits until the appends of this moment are answered, and its notes durable.
+struct Flush {
+    /// With so many taken in, all of this moment are: a channel keeps the order.
+    appends: u64,
+    answer: Answered<()>,
+}
+
+impl std::fmt::Debug for Flush {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flush").field("appends", &self.appends).finish_non_exhaustive()
+    }
 }
 
 enum Message {
     Append(Append),
     /// There are notes to write.
     Notes,
+    /// Somebody waits for something else than an append.
+    Now,
 }
 
 struct Append {
@@ -82,15 +119,17 @@ struct Append {
     answer: Answered,
 }
 
-/// An answer that is given, if only when it is dropped.
-struct Answered(Option<Answer>);
+type Callback<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-impl Answered {
-    fn give(mut self, result: Result<Seq, Error>) {
+/// An answer that is given, if only when it is dropped.
+struct Answered<T = Seq>(Option<Callback<T>>);
+
+impl<T> Answered<T> {
+    fn give(mut self, result: Result<T, Error>) {
         self.call(result);
     }
 
-    fn call(&mut self, result: Result<Seq, Error>) {
+    fn call(&mut self, result: Result<T, Error>) {
         if let Some(answer) = self.0.take()
             && catch_unwind(AssertUnwindSafe(|| answer(result))).is_err()
         {
@@ -99,7 +138,7 @@ impl Answered {
     }
 }
 
-impl Drop for Answered {
+impl<T> Drop for Answered<T> {
     fn drop(&mut self) {
         self.call(Err(Error::Closed));
     }
@@ -110,40 +149,51 @@ fn lock<S: Storage>(log: &Mutex<Log<S>>) -> MutexGuard<'_, Log<S>> {
 }
 
 impl<S: Storage> Writer<S> {
-    /// Starts the thread.
+    /// A writer and what must be run for it, on a thread of its own or step by step.
+    pub fn new(log: Log<S>, options: WriterOptions) -> (Self, Driver<S>) {
+        let (sender, receiver) = sync_channel(options.waiting.max(1));
+        let shared = Arc::new(Shared {
+            room: Arc::clone(log.room()),
+            notes: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            flushes: Mutex::new(Some(Vec::new())),
+        });
+        let log = Arc::new(Mutex::new(log));
+        let driver = Driver::new(Arc::clone(&log), receiver, options, Arc::clone(&shared));
+        (Self { log, sender: Some(sender), thread: None, shared }, driver)
+    }
+
+    /// As [`Writer::new`], with the driver on a thread.
     ///
     /// # Errors
     /// [`Error::Open`] if the system gives no thread.
     pub fn spawn(log: Log<S>, options: WriterOptions) -> Result<Self, Error> {
-        let (sender, receiver) = sync_channel(options.waiting.max(1));
-        let log = Arc::new(Mutex::new(log));
-        let notes = Arc::new(AtomicBool::new(false));
-        let driver = Driver {
-            log: Arc::clone(&log),
-            receiver,
-            options,
-            notes: Arc::clone(&notes),
-            written: Vec::new(),
-            notes_since: None,
-            failing: false,
-        };
+        let (mut writer, driver) = Self::new(log, options);
         let thread = std::thread::Builder::new()
             .name("buffer".to_owned())
             .spawn(move || driver.run())
             .map_err(|source| Error::open("start the buffer's thread".to_owned(), source))?;
-        Ok(Self { log, sender: Some(sender), thread: Some(thread), notes })
+        writer.thread = Some(thread);
+        Ok(writer)
     }
 
-    /// Takes room for a payload of so many bytes, so that its append cannot be refused as [`Error::Full`].
+    /// Takes room for a payload of so many bytes, so that its append is not refused as [`Error::Full`]. Never waits. With
+    /// [`OnFull::DropOldest`] there is always room: the append makes it.
     ///
     /// # Errors
-    /// As [`Log::reserve`].
+    /// [`Error::Full`]; room that the log can make by itself is there shortly after. [`Error::TooLarge`].
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, Error> {
-        lock(&self.log).reserve(bytes)
+        let room = self.shared.room.reserve(bytes);
+        if let Err(Error::Full { .. }) = room
+            && self.shared.room.want()
+        {
+            self.wake();
+        }
+        room
     }
 
     /// Hands over a record, waiting while [`WriterOptions::waiting`] others wait; `answer` is called when it is durable or has
-    /// failed. `room` is what [`Writer::reserve`] gave, if it was asked.
+    /// failed. `room` is what [`Writer::reserve`] gave, if it was asked; a payload that is larger takes the difference.
     pub fn append(
         &self,
         room: Option<Reservation>,
@@ -154,10 +204,10 @@ impl<S: Storage> Writer<S> {
         answer: Answer,
     ) {
         let append = Append { entered_ms, tag, items, payload, room, answer: Answered(Some(answer)) };
-        if let Some(sender) = &self.sender
-            && let Err(refused) = sender.send(Message::Append(append))
-        {
-            // The thread is gone; dropping the append answers it.
+        let Some(sender) = &self.sender else { return };
+        self.shared.sent.fetch_add(1, Ordering::AcqRel);
+        if let Err(refused) = sender.send(Message::Append(append)) {
+            // The driver is gone; dropping the append answers it.
             drop(refused);
         }
     }
@@ -174,8 +224,14 @@ impl<S: Storage> Writer<S> {
     ) {
         let append = Append { entered_ms, tag, items, payload, room, answer: Answered(Some(answer)) };
         let Some(sender) = &self.sender else { return };
-        if let Err(TrySendError::Full(Message::Append(append))) = sender.try_send(Message::Append(append)) {
-            append.answer.give(Err(Error::Busy));
+        self.shared.sent.fetch_add(1, Ordering::AcqRel);
+        match sender.try_send(Message::Append(append)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Message::Append(append))) => {
+                self.shared.sent.fetch_sub(1, Ordering::AcqRel);
+                append.answer.give(Err(Error::Busy));
+            }
+            Err(refused) => drop(refused),
         }
     }
 
@@ -191,30 +247,40 @@ impl<S: Storage> Writer<S> {
     /// [`WriterOptions::notes_after`] and one more.
     pub fn done(&self, range: RangeInclusive<Seq>) -> Tally {
         let tally = lock(&self.log).done(range);
-        self.wake();
+        self.note();
         tally
     }
 
     /// As [`Log::expire`].
     pub fn expire(&self, now_ms: u64) -> Tally {
         let tally = lock(&self.log).expire(now_ms);
-        self.wake();
+        self.note();
         tally
     }
 
-    /// As [`Log::undelivered`].
+    /// As [`Log::undelivered`]. Never waits.
     pub fn undelivered(&self) -> Tally {
-        lock(&self.log).undelivered()
+        self.counts().undelivered
     }
 
-    /// As [`Log::drops`].
+    /// As [`Log::drops`]. Never waits.
     pub fn drops(&self) -> Drops {
-        lock(&self.log).drops()
+        self.counts().drops
     }
 
-    /// As [`Log::disk_bytes`].
+    /// As [`Log::counts`]. Never waits.
+    pub fn counts(&self) -> Counts {
+        *self.shared.room.counts()
+    }
+
+    /// As [`Log::disk_bytes`]. Never waits.
     pub fn disk_bytes(&self) -> u64 {
-        lock(&self.log).disk_bytes()
+        self.shared.room.bytes.used()
+    }
+
+    /// As [`Log::reserved_bytes`]. Never waits.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.shared.room.bytes.reserved()
     }
 
     /// As [`Log::report`].
@@ -222,14 +288,74 @@ impl<S: Storage> Writer<S> {
         lock(&self.log).report().clone()
     }
 
-    /// Says once that there are notes. A full channel means that the thread is about to commit anyway.
+    /// As [`Log::set_limits`]. Never waits.
+    pub fn set_limits(&self, max_bytes: u64, max_records: u64, max_age_ms: Option<u64>, on_full: OnFull) {
+        self.shared.room.set_limits(max_bytes, max_records, max_age_ms, on_full);
+        self.shared.room.want();
+        self.wake();
+    }
+
+    /// Waits until all appends that were handed over before are answered, and all notes durable.
+    ///
+    /// # Errors
+    /// Of the commit that was to make them durable; they stay to be written. [`Error::Closed`] if the thread has ended.
+    pub fn flush(&self) -> Result<(), Error> {
+        let (flushed, result) = sync_channel(1);
+        self.flush_with(Box::new(move |result| drop(flushed.send(result))));
+        result.recv().unwrap_or(Err(Error::Closed))
+    }
+
+    /// As [`Writer::flush`], but never waits: `answer` is called.
+    pub fn flush_with(&self, answer: Flushed) {
+        let appends = self.shared.sent.load(Ordering::Acquire);
+        let flush = Flush { appends, answer: Answered(Some(answer)) };
+        let refused = match &mut *self.shared.flushes() {
+            Some(flushes) => {
+                flushes.push(flush);
+                None
+            }
+            None => Some(flush),
+        };
+        // Answered by being dropped, with nothing locked.
+        drop(refused);
+        self.wake();
+    }
+
+    /// Writes and answers what is waiting, and ends the thread.
+    ///
+    /// # Errors
+    /// As [`Writer::flush`]. It has ended all the same: what was not noted as done comes again when the log is opened.
+    pub fn close(self) -> Result<(), Error> {
+        let flushed = self.flush();
+        drop(self);
+        flushed
+    }
+
+    /// Says once that there are notes.
+    fn note(&self) {
+        if !self.shared.notes.swap(true, Ordering::AcqRel) {
+            self.tell(Message::Notes);
+        }
+    }
+
+    /// Makes the driver look at what it is not sent.
     fn wake(&self) {
+        self.tell(Message::Now);
+    }
+
+    /// A full channel means that the driver is about to commit anyway.
+    fn tell(&self, message: Message) {
         if let Some(sender) = &self.sender
-            && !self.notes.swap(true, Ordering::AcqRel)
-            && let Err(full) = sender.try_send(Message::Notes)
+            && let Err(full) = sender.try_send(message)
         {
             drop(full);
         }
+    }
+}
+
+impl Shared {
+    fn flushes(&self) -> MutexGuard<'_, Option<Vec<Flush>>> {
+        self.flushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,120 +366,6 @@ impl<S: Storage> Drop for Writer<S> {
             && thread.join().is_err()
         {
             tracing::error!("the disk buffer's thread panicked; this is a bug, please report it");
-        }
-    }
-}
-
-struct Driver<S: Storage> {
-    log: Arc<Mutex<Log<S>>>,
-    receiver: Receiver<Message>,
-    options: WriterOptions,
-    notes: Arc<AtomicBool>,
-    /// Written and waiting for the fsync.
-    written: Vec<(Seq, Answered)>,
-    /// Since when there are notes that may wait for an append.
-    notes_since: Option<Instant>,
-    /// The last commit failed, which was said.
-    failing: bool,
-}
-
-impl<S: Storage> Driver<S> {
-    fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.wait(&mut batch) {
-            self.commit(&mut batch);
-        }
-        self.commit(&mut batch);
-        lock(&self.log).close();
-    }
-
-    /// Waits for something to commit; false when all senders are gone.
-    fn wait(&mut self, batch: &mut Vec<Append>) -> bool {
-        loop {
-            let message = match self.notes_since {
-                None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(since) => {
-                    let left = self.options.notes_after.saturating_sub(since.elapsed());
-                    self.receiver.recv_timeout(left)
-                }
-            };
-            match message {
-                Ok(Message::Append(append)) => {
-                    batch.push(append);
-                    self.gather(batch);
-                    return true;
-                }
-                Ok(Message::Notes) => self.notes_since = self.notes_since.or_else(|| Some(Instant::now())),
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-        }
-    }
-
-    /// Takes what else has come, or comes within the window.
-    fn gather(&mut self, batch: &mut Vec<Append>) {
-        let started = Instant::now();
-        let mut bytes: usize = batch.iter().map(|append| append.payload.len()).sum();
-        while bytes < self.options.batch_bytes && batch.len() < self.options.waiting.max(1) {
-            let left = self.options.window.saturating_sub(started.elapsed());
-            let message = if left.is_zero() {
-                self.receiver.try_recv().ok()
-            } else {
-                self.receiver.recv_timeout(left).ok()
-            };
-            match message {
-                Some(Message::Append(append)) => {
-                    bytes += append.payload.len();
-                    batch.push(append);
-                }
-                Some(Message::Notes) => {}
-                None => break,
-            }
-        }
-    }
-
-    fn commit(&mut self, batch: &mut Vec<Append>) {
-        // Before the notes are written: who comes later says so anew.
-        self.notes.store(false, Ordering::Release);
-        self.notes_since = None;
-        for append in batch.drain(..) {
-            let Append { entered_ms, tag, items, payload, room, answer } = append;
-            let appended = match room {
-                Some(room) => lock(&self.log).append_reserved(room, entered_ms, tag, items, &payload),
-                None => lock(&self.log).append(entered_ms, tag, items, &payload),
-            };
-            match appended {
-                Ok(seq) => self.written.push((seq, answer)),
-                Err(error) => answer.give(Err(error)),
-            }
-        }
-        let syncing = lock(&self.log).begin_commit();
-        let synced = syncing.run();
-        let committed = {
-            let mut log = lock(&self.log);
-            let committed = log.finish_commit(synced);
-            // What failed is tried again when the next append comes, or after a while.
-            self.notes_since = (!log.is_settled()).then(Instant::now);
-            committed
-        };
-        self.answer(&committed);
-    }
-
-    fn answer(&mut self, committed: &Committed) {
-        match &committed.error {
-            Some(error) if !self.failing => {
-                tracing::warn!("disk buffer: {error}; trying again until it works")
-            }
-            None if self.failing => tracing::info!("disk buffer: works again"),
-            _ => {}
-        }
-        self.failing = committed.error.is_some();
-        for (seq, answer) in self.written.drain(..) {
-            answer.give(if committed.is_durable(seq) {
-                Ok(seq)
-            } else {
-                Err(committed.error.clone().unwrap_or(Error::Closed))
-            });
         }
     }
 }

@@ -5,16 +5,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
-#[path = "simulation/disk.rs"]
-mod disk;
 #[path = "simulation/model.rs"]
 mod model;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use buffer::record::{HEADER, Place};
-use buffer::{Committed, Error, Log, OnFull, Options, Report, Tally};
-use disk::{Disk, Lies, Rng};
+use buffer::simulated::{Disk, Lies, Rng};
+use buffer::{Committed, Error, Log, OnFull, Options, Report, Reservation, Tally};
 use model::{Appended, Model, sum};
 
 /// Fails the run with the place and what was expected.
@@ -41,6 +39,10 @@ struct Run {
     dropped: Tally,
     expired: Tally,
     damaged: Tally,
+    /// Room taken and not used yet, with the size of the payload that it is for.
+    held: Vec<(usize, Reservation)>,
+    /// The most bytes that any limits of this run allowed.
+    most: u64,
     /// Opening did not see what is really on the disk: some of it could not be read, or the page cache shows what an earlier
     /// process failed to sync. What nobody was promised may then go or come back.
     unseen: bool,
@@ -54,6 +56,8 @@ struct Seen {
     durable: u64,
     failed: u64,
     refused: u64,
+    resized: u64,
+    limited: u64,
     cuts: u64,
     kills: u64,
     reappeared: u64,
@@ -67,14 +71,7 @@ struct Seen {
 impl Run {
     fn new(seed: u64, lies: Lies) -> Self {
         let mut rng = Rng(seed);
-        let spread = if rng.percent(50) { 10_000 } else { 100_000 };
-        let options = Options {
-            max_bytes: 8000 + rng.below(spread),
-            max_records: if rng.percent(20) { 5 + rng.below(40) } else { 1_000_000 },
-            segment_bytes: 200 + rng.below(8000),
-            max_age_ms: rng.percent(30).then(|| rng.below(60)),
-            on_full: if rng.percent(50) { OnFull::Refuse } else { OnFull::DropOldest },
-        };
+        let options = limits(&mut rng);
         let (model, zero) = (Model::default(), Tally::default());
         let disk = Disk::new(seed, lies);
         Self {
@@ -87,6 +84,8 @@ impl Run {
             dropped: zero,
             expired: zero,
             damaged: zero,
+            held: Vec::new(),
+            most: 0,
             unseen: false,
             seen: Seen::default(),
         }
@@ -101,7 +100,10 @@ impl Run {
         let long = if self.rng.percent(5) { 400 } else { 0 };
         for _ in 0..20 + self.rng.below(100) + long {
             match self.rng.below(100) {
-                0..40 => self.append()?,
+                0..34 => self.append()?,
+                34..38 => self.hold()?,
+                38..39 => self.held.clear(),
+                39..40 => self.set_limits(),
                 41..55 => self.commit()?,
                 55..65 => self.read()?,
                 65..80 => self.done()?,
@@ -146,6 +148,8 @@ impl Run {
 
     fn open(&mut self) -> Outcome {
         self.log = None;
+        self.held.clear();
+        self.most = self.most.max(self.options.max_bytes);
         loop {
             let was_healthy = self.disk.is_healthy();
             self.trace("opening");
@@ -246,22 +250,69 @@ impl Run {
         }
     }
 
+    /// Takes room to be used later.
+    fn hold(&mut self) -> Outcome {
+        let length = self.payload().len();
+        let (is_full, log) = (self.is_full(length), self.log.as_mut().expect("open"));
+        match log.reserve(length) {
+            Ok(room) => self.held.push((length, room)),
+            Err(Error::Full { .. } | Error::TooLarge { .. }) if is_full => self.seen.refused += 1,
+            Err(error) => return Err(format!("{VERDICT}: not full, but {error}")),
+        }
+        self.dropped()
+    }
+
+    /// Other limits, as after a reload.
+    fn set_limits(&mut self) {
+        let Options { max_bytes, max_records, max_age_ms, on_full, .. } = limits(&mut self.rng);
+        let reserved = self.log().reserved_bytes();
+        self.most = self.most.max(max_bytes) + reserved;
+        let segment_bytes = self.options.segment_bytes;
+        self.options = Options { max_bytes, max_records, segment_bytes, max_age_ms, on_full };
+        self.log().set_limits(max_bytes, max_records, max_age_ms, on_full);
+        self.seen.limited += 1;
+    }
+
+    /// Whether a payload of this length may be refused.
+    fn is_full(&self, length: usize) -> bool {
+        let log = self.log.as_ref().expect("open");
+        let bytes = log.disk_bytes() + log.reserved_bytes() + (length + HEADER) as u64;
+        bytes > self.options.max_bytes || self.options.max_records < 1000
+    }
+
     fn append(&mut self) -> Outcome {
         self.clock += 1;
         let (tag, items, payload) = (self.rng.next() as u8, self.rng.below(50) as u32, self.payload());
         let clock = self.clock;
         let healthy = self.disk.is_healthy();
-        let reserved = self.rng.percent(30);
+        let pending = self.model.all.iter().any(|appended| appended.pending);
+        let is_full = self.is_full(payload.len());
+        let mut room = None;
+        if self.rng.percent(30) {
+            let length = if self.rng.percent(50) { payload.len() } else { self.payload().len() };
+            match self.log().reserve(length) {
+                Ok(reserved) => room = Some((length, reserved)),
+                Err(error) => {
+                    ensure!(self.is_full(length), "not full, but {error}");
+                    self.seen.refused += 1;
+                }
+            }
+        } else if self.rng.percent(50) && !self.held.is_empty() {
+            let at = self.rng.below(self.held.len() as u64) as usize;
+            room = Some(self.held.swap_remove(at));
+        }
+        let fits = room.as_ref().map(|(length, _)| *length >= payload.len());
+        self.seen.resized += u64::from(fits == Some(false));
         let log = self.log.as_mut().expect("open");
-        let result = if reserved {
-            log.reserve(payload.len()).and_then(|room| log.append_reserved(room, clock, tag, items, &payload))
-        } else {
-            log.append(clock, tag, items, &payload)
+        let result = match room {
+            Some((_, room)) => log.append_reserved(room, clock, tag, items, &payload),
+            None => log.append(clock, tag, items, &payload),
         };
-        let is_full = log.disk_bytes() + payload.len() as u64 + HEADER as u64 > self.options.max_bytes
-            || self.options.max_records < 1000;
         self.dropped()?;
         if let Err(Error::Full { .. } | Error::TooLarge { .. }) = result {
+            let drops = self.options.on_full == OnFull::DropOldest;
+            let stuck = self.unseen || drops && (pending || !healthy || self.options.max_records < 1000);
+            ensure!(fits != Some(true) || stuck, "room was promised, but {result:?}");
             ensure!(is_full, "not full, but {result:?}");
             self.seen.refused += 1;
             return Ok(());
@@ -360,6 +411,7 @@ impl Run {
             self.model.settled();
         }
         ensure!(!healthy || split || self.log().is_settled(), "a healthy disk, and notes are left");
+        self.dropped()?;
         Ok(())
     }
 
@@ -424,7 +476,7 @@ impl Run {
         ensure!(noted == expected, "done {first}..={last}: {noted:?} instead of {expected:?}");
         self.seen.done += expected.records;
         done.into_iter().for_each(|at| self.model.gone(at));
-        Ok(())
+        self.dropped()
     }
 
     fn expire(&mut self) -> Outcome {
@@ -442,7 +494,7 @@ impl Run {
         self.seen.expired += expected.records;
         ensure!(expired == expected, "expired {expired:?} instead of {expected:?}");
         ensure!(self.log().drops().expired == self.expired, "expired, and not counted");
-        Ok(())
+        self.dropped()
     }
 
     /// The process is killed; the system lives on.
@@ -508,15 +560,19 @@ impl Run {
     fn consistent(&mut self) -> Outcome {
         let (undelivered, expected) = (self.log().undelivered(), self.model.tally());
         ensure!(undelivered == expected, "{undelivered:?} instead of {expected:?}");
+        let held: u64 = self.held.iter().map(|(length, _)| (length + HEADER) as u64).sum();
+        let reserved = self.log().reserved_bytes();
+        ensure!(reserved == held, "{reserved} bytes reserved instead of {held}");
         let on_disk: u64 = self.disk.used();
         // No limit holds up the notes, and some of a failed write may stand there.
-        let most = self.options.max_bytes + 6000;
+        let most = self.most + 6000;
         ensure!(on_disk <= most || self.log().report().unopened > 0, "{on_disk} bytes of {most}");
         Ok(())
     }
 
     /// Once nothing fails, nothing fails: all can be read and noted, and there is room.
     fn works_again(&mut self) -> Outcome {
+        self.held.clear();
         self.commit_split(false)?;
         let there = self.read_all()?;
         self.rotted(0, u64::MAX)?;
@@ -535,6 +591,17 @@ impl Run {
         ensure!(self.seen.refused == refused || aside, "an empty log refuses");
         self.commit_split(false)?;
         self.consistent()
+    }
+}
+
+fn limits(rng: &mut Rng) -> Options {
+    let spread = if rng.percent(50) { 10_000 } else { 100_000 };
+    Options {
+        max_bytes: 8000 + rng.below(spread),
+        max_records: if rng.percent(20) { 5 + rng.below(40) } else { 1_000_000 },
+        segment_bytes: 200 + rng.below(8000),
+        max_age_ms: rng.percent(30).then(|| rng.below(60)),
+        on_full: if rng.percent(50) { OnFull::Refuse } else { OnFull::DropOldest },
     }
 }
 
@@ -579,6 +646,8 @@ fn what_is_durable_survives_and_nothing_else_appears() {
                 total.durable += seen.durable;
                 total.failed += seen.failed;
                 total.refused += seen.refused;
+                total.resized += seen.resized;
+                total.limited += seen.limited;
                 total.cuts += seen.cuts;
                 total.kills += seen.kills;
                 total.reappeared += seen.reappeared;
@@ -596,6 +665,8 @@ fn what_is_durable_survives_and_nothing_else_appears() {
         durable,
         failed,
         refused,
+        resized,
+        limited,
         cuts,
         kills,
         reappeared,
@@ -606,7 +677,10 @@ fn what_is_durable_survives_and_nothing_else_appears() {
         recovered,
         ..
     } = total;
-    let all = [durable, failed, refused, cuts, kills, reappeared, done, dropped, expired, damaged, recovered];
+    let all = [
+        durable, failed, refused, resized, limited, cuts, kills, reappeared, done, dropped, expired, damaged,
+        recovered,
+    ];
     assert!(
         !several || all.iter().all(|count| *count > 0),
         "the programs never came to something: {total:?}"

@@ -2,38 +2,27 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Log, Segment};
 use crate::Seq;
 use crate::error::Error;
 use crate::inspect::Entry;
 use crate::record::{HEADER, Header, Place};
+use crate::room::Reservation;
 use crate::storage::{Storage, StoredFile, append_all};
 
-/// Room for one record, so that its append cannot be refused for want of room. Given back when dropped.
-#[derive(Debug)]
-pub struct Reservation {
-    bytes: u64,
-    reserved: Arc<AtomicU64>,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.reserved.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
 impl<S: Storage> Log<S> {
-    /// Takes room for a payload of so many bytes; drops older records if that is how the log makes room.
+    /// Takes room for a payload of so many bytes.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::TooLarge`].
     pub fn reserve(&mut self, bytes: usize) -> Result<Reservation, Error> {
-        let bytes = self.cost(bytes)?;
-        self.make_room(bytes)?;
-        self.reserved.fetch_add(bytes, Ordering::AcqRel);
-        Ok(Reservation { bytes, reserved: Arc::clone(&self.reserved) })
+        loop {
+            match self.room.reserve(bytes) {
+                Err(Error::Full { .. }) if self.free(false) => {}
+                result => return result,
+            }
+        }
     }
 
     /// Writes a record. It is neither durable nor can it be read before a [`Log::commit`] says so; `tag` and `items` come back
@@ -42,36 +31,44 @@ impl<S: Storage> Log<S> {
     /// # Errors
     /// [`Error::Full`], [`Error::TooLarge`]; [`Error::Write`], after which the log goes on in a new segment.
     pub fn append(&mut self, entered_ms: u64, tag: u8, items: u32, payload: &[u8]) -> Result<Seq, Error> {
-        let cost = self.cost(payload.len())?;
-        self.make_room(cost)?;
-        self.write_data(entered_ms, tag, items, payload)
+        let room = self.reserve(payload.len())?;
+        self.append_reserved(room, entered_ms, tag, items, payload)
     }
 
-    /// As [`Log::append`], into room that was taken before. The reservation must be of this log and of this size.
+    /// As [`Log::append`], into room of this log that was taken before. A payload that is larger than that takes the difference.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Write`].
+    /// [`Error::Full`] and [`Error::TooLarge`] if the difference is not to be had. [`Error::Full`] also where the oldest are dropped,
+    /// if all there is still waits for its commit, or cannot be deleted. [`Error::Write`].
     pub fn append_reserved(
         &mut self,
-        room: Reservation,
+        mut room: Reservation,
         entered_ms: u64,
         tag: u8,
         items: u32,
         payload: &[u8],
     ) -> Result<Seq, Error> {
-        if self.cost(payload.len())? > room.bytes {
-            let limit = room.bytes.saturating_sub(HEADER as u64);
-            return Err(Error::TooLarge { bytes: payload.len() as u64, limit });
-        }
-        drop(room);
-        self.write_data(entered_ms, tag, items, payload)
+        self.append_within(&mut room, entered_ms, tag, items, payload)
     }
 
-    /// What a record takes on disk.
-    fn cost(&self, payload: usize) -> Result<u64, Error> {
-        let bytes = payload as u64;
-        let limit = self.options.max_bytes.min(u64::from(u32::MAX)).saturating_sub(HEADER as u64);
-        if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(bytes + HEADER as u64) }
+    /// As [`Log::append_reserved`]; after [`Error::Full`] it may be tried again. The room is not given back: the caller does that,
+    /// after the record counts as used.
+    pub(crate) fn append_within(
+        &mut self,
+        room: &mut Reservation,
+        entered_ms: u64,
+        tag: u8,
+        items: u32,
+        payload: &[u8],
+    ) -> Result<Seq, Error> {
+        while !room.holds(payload.len()) {
+            match room.resize(payload.len()) {
+                Err(Error::Full { .. }) if self.free(false) => {}
+                result => result?,
+            }
+        }
+        self.drop_oldest((payload.len() + HEADER) as u64, 1)?;
+        self.write_data(entered_ms, tag, items, payload)
     }
 
     fn write_data(&mut self, entered_ms: u64, tag: u8, items: u32, payload: &[u8]) -> Result<Seq, Error> {
@@ -88,7 +85,7 @@ impl<S: Storage> Log<S> {
                 return Err(Error::write(error));
             }
         };
-        self.records += 1;
+        self.room.records.change(0, 1);
         if let Some(segment) = self.segments.back_mut() {
             segment.entries.push(Entry::new(&header, offset));
             segment.open += 1;
@@ -98,7 +95,7 @@ impl<S: Storage> Log<S> {
 
     /// Sees to it that there is an active segment, and begins a new one if so many more bytes make it too long.
     pub(super) fn rotate(&mut self, bytes: u64) -> io::Result<()> {
-        let limit = self.options.segment_limit();
+        let limit = self.segment_bytes.min(self.room.max_bytes() / 4);
         let has_room = |segment: &Segment<S::File>| segment.size == 0 || segment.size + bytes <= limit;
         if self.active && self.segments.back().is_some_and(has_room) {
             return Ok(());
@@ -129,7 +126,7 @@ impl<S: Storage> Log<S> {
             first_open: 0,
             unreadable: false,
         };
-        self.disk_bytes += segment.disk_bytes();
+        self.room.bytes.change(0, segment.disk_bytes());
         self.segments.push_back(segment);
         self.active = true;
         Ok(())
@@ -158,7 +155,7 @@ impl<S: Storage> Log<S> {
                 usable = cut && offset == 0 && is_full(error);
             }
         }
-        self.disk_bytes = self.disk_bytes + segment.disk_bytes() - before;
+        self.room.bytes.change(before, segment.disk_bytes());
         if !usable {
             self.seal();
             self.reclaim();

@@ -14,6 +14,7 @@ use crate::Seq;
 use crate::error::Error;
 use crate::ranges::RangeSet;
 use crate::record::{Header, MAX_RANGES, encode_ranges};
+use crate::report::Tally;
 use crate::storage::{Storage, StoredFile};
 
 /// What became of the appends since the last commit.
@@ -24,7 +25,7 @@ pub struct Committed {
     pub durable: Vec<RangeInclusive<Seq>>,
     /// Not durable and given up, in ascending order.
     pub failed: Vec<RangeInclusive<Seq>>,
-    /// Why, if something failed; notes that could not be written are tried again by the next commit.
+    /// Why, if something failed; notes that could not be made durable are tried again by the next commit.
     pub error: Option<Error>,
 }
 
@@ -103,8 +104,14 @@ impl<S: Storage> Log<S> {
             }
         }
         self.reclaim();
-        if self.removed && self.storage.sync_dir().is_ok() {
-            self.removed = false;
+        self.relieve();
+        if self.removed {
+            match self.storage.sync_dir() {
+                Ok(()) => self.removed = false,
+                Err(error) => {
+                    committed.error.get_or_insert(Error::NotDurable { source: Arc::new(error) });
+                }
+            }
         }
         committed
     }
@@ -137,7 +144,9 @@ impl<S: Storage> Log<S> {
         if let (Some(first), Some(last)) = (new.first(), new.last()) {
             committed.durable.push(first.seq..=last.seq);
         }
-        new.iter().for_each(|entry| self.undelivered += entry.tally());
+        let mut durable = Tally::default();
+        new.iter().for_each(|entry| durable += entry.tally());
+        self.room.counts().undelivered += durable;
         segment.committed = segment.committed.max(dirty.entries);
         if segment.synced == segment.size && !(self.active && last == Some(dirty.segment)) {
             segment.file = None;
@@ -159,7 +168,7 @@ impl<S: Storage> Log<S> {
             self.unwritten.insert(first.seq..=last.seq);
         }
         segment.open -= failed.len();
-        self.records -= failed.len() as u64;
+        self.room.records.change(failed.len() as u64, 0);
         let before = segment.disk_bytes();
         // For the space, and so that a killed process does not find it again; the note says the same to the others.
         if let Some(file) = segment.file.take()
@@ -168,7 +177,7 @@ impl<S: Storage> Log<S> {
             segment.size = segment.synced;
         }
         segment.synced = segment.size;
-        self.disk_bytes = self.disk_bytes + segment.disk_bytes() - before;
+        self.room.bytes.change(before, segment.disk_bytes());
         for note in self.written.extract_if(.., |note| note.segment == number) {
             note.ranges.iter().for_each(|range| self.unwritten.insert(range));
         }

@@ -10,8 +10,8 @@
 //! - A segment is written to only between its creation and its first failure, by the process that created it. So behind a
 //!   half-written record nothing follows in its file. (An empty one that a full disk refused to fill is still empty.)
 //! - A sequence number is given once, whatever became of its record.
-//! - `open` of a segment counts its entries that are not done; `entries[..committed]` are durable; `disk_bytes` is the sum over
-//!   the segments, of at least a block each.
+//! - `open` of a segment counts its entries that are not done; `entries[..committed]` are durable; the room counts as used the
+//!   sum over the segments, of at least a block each.
 
 mod append;
 mod commit;
@@ -20,18 +20,17 @@ mod reclaim;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Seq;
 use crate::error::Error;
 use crate::inspect::{Entry, Surveyed, survey};
-use crate::options::Options;
+use crate::options::{OnFull, Options};
 use crate::ranges::RangeSet;
 use crate::record::Place;
-use crate::report::{Drops, Report, Tally};
+use crate::report::{Counts, Drops, Report, Tally};
+use crate::room::Room;
 use crate::storage::Storage;
 
-pub use append::Reservation;
 pub use commit::{Committed, Synced, Syncing};
 pub use read::Record;
 
@@ -42,16 +41,14 @@ const BLOCK: u64 = 4096;
 #[derive(Debug)]
 pub struct Log<S: Storage> {
     storage: S,
-    options: Options,
+    /// The size at which a segment is full, the limits apart.
+    segment_bytes: u64,
+    room: Arc<Room>,
     segments: VecDeque<Segment<S::File>>,
     /// Whether the last of the segments may be written to.
     active: bool,
     next_seq: Seq,
     next_segment: u64,
-    disk_bytes: u64,
-    records: u64,
-    /// Room promised to senders, in bytes.
-    reserved: Arc<AtomicU64>,
     /// Done, and not in the log yet.
     unwritten: RangeSet,
     /// Done and written, but not known to be durable.
@@ -60,8 +57,6 @@ pub struct Log<S: Storage> {
     removed: bool,
     /// The file that was read last.
     reading: Option<(u64, Arc<S::File>)>,
-    undelivered: Tally,
-    drops: Drops,
     report: Report,
 }
 
@@ -82,6 +77,15 @@ struct Segment<F> {
     first_open: usize,
     /// The disk did not give all of it: there may be more in it.
     unreadable: bool,
+}
+
+/// Why a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    Done,
+    Full,
+    Expired,
+    Damaged,
 }
 
 /// Notes in a segment, up to `end`.
@@ -118,22 +122,19 @@ impl<S: Storage> Log<S> {
         let survey = survey(&storage, &mut |_| {})?;
         let mut log = Self {
             storage,
-            options,
+            segment_bytes: options.segment_bytes,
+            room: Arc::new(Room::new(&options)),
             segments: VecDeque::new(),
             active: false,
             next_seq: survey.next_seq,
             next_segment: survey.next_segment,
-            disk_bytes: 0,
-            records: 0,
-            reserved: Arc::default(),
             unwritten: RangeSet::default(),
             written: Vec::new(),
             removed,
             reading: None,
-            undelivered: survey.report.undelivered,
-            drops: Drops::default(),
             report: survey.report,
         };
+        log.room.counts().undelivered = log.report.undelivered;
         for segment in survey.segments {
             log.adopt(segment);
         }
@@ -155,7 +156,7 @@ impl<S: Storage> Log<S> {
         }
         let open = entries.iter().filter(|entry| !entry.done).count();
         let first_open = entries.iter().position(|entry| !entry.done).unwrap_or(entries.len());
-        self.records += entries.len() as u64;
+        self.room.records.change(0, entries.len() as u64);
         let committed = entries.len();
         let segment = Segment {
             place,
@@ -168,7 +169,7 @@ impl<S: Storage> Log<S> {
             first_open,
             unreadable,
         };
-        self.disk_bytes += segment.disk_bytes();
+        self.room.bytes.change(0, segment.disk_bytes());
         self.segments.push_back(segment);
     }
 
@@ -179,22 +180,38 @@ impl<S: Storage> Log<S> {
 
     /// What was given up since opening.
     pub fn drops(&self) -> Drops {
-        self.drops
+        self.counts().drops
     }
 
     /// What is durable and not done.
     pub fn undelivered(&self) -> Tally {
-        self.undelivered
+        self.counts().undelivered
+    }
+
+    /// Both of these, of one moment.
+    pub fn counts(&self) -> Counts {
+        *self.room.counts()
     }
 
     /// What all segments take on disk, in bytes, each counted with at least 4 KiB.
     pub fn disk_bytes(&self) -> u64 {
-        self.disk_bytes
+        self.room.bytes.used()
     }
 
     /// Room promised by [`Log::reserve`] and not used yet, in bytes.
     pub fn reserved_bytes(&self) -> u64 {
-        self.reserved.load(Ordering::Acquire)
+        self.room.bytes.reserved()
+    }
+
+    /// Puts other limits in place. With [`OnFull::DropOldest`] the next append or commit drops what is too much then; what was
+    /// reserved before stays promised.
+    pub fn set_limits(&mut self, max_bytes: u64, max_records: u64, max_age_ms: Option<u64>, on_full: OnFull) {
+        self.room.set_limits(max_bytes, max_records, max_age_ms, on_full);
+        self.room.want();
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// Whether nothing that is done can come back after a crash: all notes, and the deletions that took the place of some, are

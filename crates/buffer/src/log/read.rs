@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Log, Segment};
+use super::{Gone, Log, Segment};
 use crate::Seq;
 use crate::error::Error;
 use crate::inspect::{Entry, on_disk};
@@ -41,8 +41,7 @@ impl<S: Storage> Log<S> {
             if let Some(record) = self.read(index, &entry).map_err(failed)? {
                 return Ok(Some(record));
             }
-            let damaged = self.mark_done(entry.seq..=entry.seq);
-            self.drops.damaged += damaged;
+            self.mark_done(entry.seq..=entry.seq, Gone::Damaged);
         }
         Ok(None)
     }
@@ -50,9 +49,10 @@ impl<S: Storage> Log<S> {
     /// Notes that these are delivered, or given up: they are not read again. Returns what was noted; records that are gone
     /// already (done before, dropped meanwhile for want of room) are not in it. The note is durable after the next commit.
     pub fn done(&mut self, range: RangeInclusive<Seq>) -> Tally {
-        let tally = self.mark_done(range);
+        let tally = self.mark_done(range, Gone::Done);
         if tally.records > 0 {
             self.reclaim();
+            self.relieve();
         }
         tally
     }
@@ -60,18 +60,18 @@ impl<S: Storage> Log<S> {
     /// Drops what is older than `max_age_ms`, oldest first, up to the first that is young enough. Returns what that was.
     pub fn expire(&mut self, now_ms: u64) -> Tally {
         let mut expired = Tally::default();
-        let Some(max_age_ms) = self.options.max_age_ms else {
+        let Some(max_age_ms) = self.room.max_age_ms() else {
             return expired;
         };
         while let Some((_, entry)) = self.find(0) {
             if now_ms.saturating_sub(entry.entered_ms) <= max_age_ms {
                 break;
             }
-            expired += self.mark_done(entry.seq..=entry.seq);
+            expired += self.mark_done(entry.seq..=entry.seq, Gone::Expired);
         }
         if expired.records > 0 {
-            self.drops.expired += expired;
             self.reclaim();
+            self.relieve();
         }
         expired
     }
@@ -118,7 +118,7 @@ impl<S: Storage> Log<S> {
     }
 
     /// Marks what is durable in the range, and keeps the note of it. Deletes nothing.
-    pub(super) fn mark_done(&mut self, range: RangeInclusive<Seq>) -> Tally {
+    pub(super) fn mark_done(&mut self, range: RangeInclusive<Seq>, why: Gone) -> Tally {
         let mut all = Tally::default();
         for segment in &mut self.segments {
             if segment.open == 0 || segment.place.base > *range.end() {
@@ -128,7 +128,14 @@ impl<S: Storage> Log<S> {
             all += tally;
             self.unwritten.insert(noted);
         }
-        self.undelivered -= all;
+        let mut counts = self.room.counts();
+        counts.undelivered -= all;
+        match why {
+            Gone::Done => {}
+            Gone::Full => counts.drops.full += all,
+            Gone::Expired => counts.drops.expired += all,
+            Gone::Damaged => counts.drops.damaged += all,
+        }
         all
     }
 }

@@ -3,9 +3,8 @@
 //! Invariant: the oldest segment goes first, and the next one only when its deletion is durable: the next one may hold the notes
 //! that say what is done in it. No note is needed on what is deleted, so a full disk can be emptied without writing.
 
-use super::Log;
+use super::{Gone, Log};
 use crate::error::Error;
-use crate::options::OnFull;
 use crate::storage::Storage;
 
 impl<S: Storage> Log<S> {
@@ -22,7 +21,7 @@ impl<S: Storage> Log<S> {
             let Some(front) = self.segments.front() else { break };
             if front.unreadable {
                 // What could not be read may be there another time. It still counts as used.
-                self.disk_bytes += front.disk_bytes();
+                self.room.bytes.change(0, front.disk_bytes());
                 self.forget_front();
                 continue;
             }
@@ -47,8 +46,8 @@ impl<S: Storage> Log<S> {
 
     fn forget_front(&mut self) {
         let Some(front) = self.segments.pop_front() else { return };
-        self.disk_bytes -= front.disk_bytes();
-        self.records -= front.entries.len() as u64;
+        self.room.bytes.change(front.disk_bytes(), 0);
+        self.room.records.change(front.entries.len() as u64, 0);
         // Notes in it were on records in it or before it.
         self.written.retain(|note| note.segment != front.number());
         let oldest = self.segments.front().map_or(self.next_seq, |segment| segment.place.base);
@@ -56,29 +55,33 @@ impl<S: Storage> Log<S> {
         self.reading.take_if(|(number, _)| *number == front.number());
     }
 
-    /// Sees to it that so many bytes and one record more stay within the limits.
-    pub(super) fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
-        loop {
-            let Some(limit) = self.exceeded(bytes) else {
-                return Ok(());
-            };
-            if self.reclaim() {
-                continue;
-            }
-            let drop_oldest = self.options.on_full == OnFull::DropOldest;
-            if !self.give_up_front(drop_oldest) || !self.reclaim() {
+    /// Gives back space in which all is done, or that of the oldest records if they may be dropped; whether there was some.
+    pub(super) fn free(&mut self, drop_records: bool) -> bool {
+        self.reclaim() || (self.give_up_front(drop_records) && self.reclaim())
+    }
+
+    /// Where the oldest are dropped: sees to it that so many bytes and records more stay within the limits. What others have
+    /// reserved does not count, or many senders could empty the log before one of them has written.
+    pub(super) fn drop_oldest(&mut self, bytes: u64, records: u64) -> Result<(), Error> {
+        while self.room.drops_oldest()
+            && let Some(limit) = self.room.exceeded(bytes, records)
+        {
+            if !self.free(true) {
                 return Err(Error::Full { limit });
             }
         }
+        Ok(())
     }
 
-    fn exceeded(&self, bytes: u64) -> Option<&'static str> {
-        if self.disk_bytes + self.reserved_bytes() + bytes > self.options.max_bytes {
-            Some("max_bytes")
-        } else if self.records >= self.options.max_records {
-            Some("max_records")
-        } else {
-            None
+    /// If a sender was refused, or the limits have changed: makes what room there can be. As long as there is none, the next
+    /// record that is done is a reason to look again.
+    pub(crate) fn relieve(&mut self) {
+        if self.room.is_wanted() {
+            let drops_oldest = self.room.drops_oldest();
+            let relieved = if drops_oldest { self.drop_oldest(0, 0).is_ok() } else { self.free(false) };
+            if relieved {
+                self.room.relieved();
+            }
         }
     }
 
@@ -91,8 +94,7 @@ impl<S: Storage> Log<S> {
             return false;
         }
         if let (Some(first), Some(last)) = (front.entries.first(), front.entries.last()) {
-            let dropped = self.mark_done(first.seq..=last.seq);
-            self.drops.full += dropped;
+            self.mark_done(first.seq..=last.seq, Gone::Full);
         }
         if self.segments.len() == 1 {
             self.seal();

@@ -1,4 +1,18 @@
-//! A disk that does what a disk may do: it loses, tears and reorders what was not synced, fills up, fails, and rots.
+//! A disk for tests that does what a disk may do: it loses, tears and reorders what was not synced, fills up, fails, and rots.
+//!
+//! ```
+//! use buffer::simulated::{Disk, Lies};
+//! use buffer::{Log, Options};
+//!
+//! let disk = Disk::new(7, Lies::default());
+//! let mut log = Log::open(disk.clone(), Options::default())?;
+//! let seq = log.append(0, 0, 1, b"payload")?;
+//! assert!(log.commit().is_durable(seq));
+//! drop(log);
+//! disk.cut();
+//! assert_eq!(Log::open(disk.next_life(), Options::default())?.undelivered().records, 1);
+//! # Ok::<(), buffer::Error>(())
+//! ```
 //!
 //! What a file holds is kept twice: as a process sees it (`current`), and as it would be after a power cut (`durable`), with the
 //! changes between the two (`pending`) cut at sectors. A power cut applies any of them, and forgets the others. The same goes
@@ -8,18 +22,20 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use buffer::{Storage, StoredFile};
+use crate::storage::{Storage, StoredFile};
 
 const SECTOR: usize = 64;
-/// More operations than any program of the simulation needs: who gets there runs in a circle.
+/// More operations than any short program needs: who gets there runs in a circle.
 const ENDLESS: u64 = 400_000;
 
-/// SplitMix64.
+/// SplitMix64, from this seed.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(pub(crate) u64);
+pub struct Rng(pub u64);
 
 impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[allow(clippy::should_implement_trait, reason = "it is no iterator: it does not end")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,28 +43,30 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
+    /// A number less than `end`; 0 if that is 0.
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    pub(crate) fn percent(&mut self, chance: u64) -> bool {
+    /// True in so many of a hundred cases.
+    pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
 }
 
 /// What the disk claims and does not do: the simulation must notice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lies {
+pub struct Lies {
     /// `sync` of a file does nothing.
-    pub(crate) sync: bool,
+    pub sync: bool,
     /// `sync_dir` does nothing.
-    pub(crate) sync_dir: bool,
+    pub sync_dir: bool,
     /// A failed `sync` is reported as a success.
-    pub(crate) failed_sync: bool,
+    pub failed_sync: bool,
     /// A full disk takes writes, and keeps nothing of them.
-    pub(crate) full: bool,
+    pub full: bool,
     /// Reads of what was flipped give what was written... in the wrong file: stale bytes where there should be others.
-    pub(crate) stale_read: bool,
+    pub stale_read: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,33 +88,45 @@ enum NameChange {
     Remove(String),
 }
 
+/// The disk as it is, and what is to go wrong.
 #[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) rng: Rng,
-    pub(crate) lies: Lies,
+pub struct State {
+    /// Decides what fails.
+    pub rng: Rng,
+    /// What it claims and does not do.
+    pub lies: Lies,
     inodes: Vec<Inode>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     pending_names: Vec<NameChange>,
     /// Operations until the power fails.
-    pub(crate) fuse: Option<u64>,
+    pub fuse: Option<u64>,
     /// The power has failed: nothing works.
-    pub(crate) down: bool,
+    pub down: bool,
     /// Percent of operations that fail, reads aside.
-    pub(crate) faults: u64,
+    pub faults: u64,
     /// Percent of reads that fail.
-    pub(crate) read_faults: u64,
+    pub read_faults: u64,
     /// `sync_dir` fails.
-    pub(crate) dir_fails: bool,
+    pub dir_fails: bool,
     /// Bytes left on the disk.
-    pub(crate) space: Option<u64>,
+    pub space: Option<u64>,
     operations: u64,
+    /// Panics after so many operations: whoever gets there runs in a circle. 400,000 unless set.
+    pub endless: u64,
+    /// Only handles of this life work.
+    life: u64,
     /// A sync failed since the last power cut: what processes see is not what is or will be on the disk.
-    pub(crate) forgot: bool,
+    pub forgot: bool,
 }
 
+/// A handle on a disk. Clones are handles on the same disk.
 #[derive(Clone)]
-pub(crate) struct Disk(Arc<Mutex<State>>);
+pub struct Disk {
+    state: Arc<Mutex<State>>,
+    /// The life of the process that has it.
+    life: u64,
+}
 
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,7 +134,7 @@ impl std::fmt::Debug for Disk {
         let file = |(name, inode): (&String, &usize)| {
             let file = &state.inodes[*inode];
             (
-                name[4..20].trim_start_matches('0').to_owned(),
+                name.get(4..20).unwrap_or(name).trim_start_matches('0').to_owned(),
                 file.durable.len(),
                 file.current.len(),
                 file.pending.len(),
@@ -118,8 +148,9 @@ impl std::fmt::Debug for Disk {
     }
 }
 
+/// An open file of a [`Disk`].
 #[derive(Debug)]
-pub(crate) struct DiskFile {
+pub struct DiskFile {
     disk: Disk,
     inode: usize,
 }
@@ -148,7 +179,7 @@ impl Change {
 impl State {
     fn step(&mut self) -> io::Result<()> {
         self.operations += 1;
-        assert!(self.operations < ENDLESS, "the log runs in a circle");
+        assert!(self.operations < self.endless, "the log runs in a circle");
         if let Some(fuse) = &mut self.fuse {
             *fuse = fuse.saturating_sub(1);
             self.down |= *fuse == 0;
@@ -221,8 +252,9 @@ impl State {
 }
 
 impl Disk {
-    pub(crate) fn new(seed: u64, lies: Lies) -> Self {
-        Self(Arc::new(Mutex::new(State {
+    /// An empty disk. The seed decides what goes wrong where [`State`] says how much may.
+    pub fn new(seed: u64, lies: Lies) -> Self {
+        let state = State {
             rng: Rng(seed ^ 0xd15c),
             lies,
             inodes: Vec::new(),
@@ -236,30 +268,51 @@ impl Disk {
             dir_fails: false,
             space: None,
             operations: 0,
+            endless: ENDLESS,
+            life: 0,
             forgot: false,
-        })))
+        };
+        Self { state: Arc::new(Mutex::new(state)), life: 0 }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// To look at it, and to make it fail.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn cut(&self) {
+    /// Kills the process that has it: all handles and files of before fail from now on. What it wrote is in the page cache.
+    #[must_use]
+    pub fn next_life(&self) -> Self {
+        let mut state = self.state();
+        state.life += 1;
+        Self { state: Arc::clone(&self.state), life: state.life }
+    }
+
+    /// The state, for an operation of the process that has this handle.
+    fn operation(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.life == self.life { Ok(state) } else { Err(io_error("the process was killed")) }
+    }
+
+    /// The power fails and comes back: what was not synced is lost, in part, in any order.
+    pub fn cut(&self) {
         self.state().cut();
     }
 
     /// Whether anything may fail now.
-    pub(crate) fn is_healthy(&self) -> bool {
+    pub fn is_healthy(&self) -> bool {
         let state = self.state();
         !state.down && state.fuse.is_none() && state.faults + state.read_faults == 0 && state.space.is_none()
     }
 
-    pub(crate) fn heal(&self) {
+    /// Nothing fails from now on.
+    pub fn heal(&self) {
         let mut state = self.state();
         (state.faults, state.read_faults, state.space, state.fuse) = (0, 0, None, None);
     }
 
-    pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
+    /// All files and their sizes in bytes.
+    pub fn sizes(&self) -> Vec<(String, u64)> {
         let state = self.state();
         state
             .names
@@ -268,13 +321,14 @@ impl Disk {
             .collect()
     }
 
-    pub(crate) fn used(&self) -> u64 {
+    /// Their sizes together.
+    pub fn used(&self) -> u64 {
         let state = self.state();
         state.names.values().map(|inode| state.inodes[*inode].current.len() as u64).sum()
     }
 
     /// Some bytes that are on the disk now, to be put into a payload.
-    pub(crate) fn copy(&self, from: u64, length: usize) -> Vec<u8> {
+    pub fn copy(&self, from: u64, length: usize) -> Vec<u8> {
         let state = self.state();
         let file = from as usize % state.inodes.len().max(1);
         let bytes = state.inodes.get(file).map_or(&[][..], |inode| &inode.current);
@@ -283,7 +337,7 @@ impl Disk {
     }
 
     /// Flips a bit of what is durable.
-    pub(crate) fn flip(&self, name: &str, offset: u64, bit: u64) -> bool {
+    pub fn flip(&self, name: &str, offset: u64, bit: u64) -> bool {
         let mut state = self.state();
         let Some(&inode) = state.names.get(name) else { return false };
         let file = &mut state.inodes[inode];
@@ -301,13 +355,13 @@ impl Storage for Disk {
     type File = DiskFile;
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut state = self.state();
+        let mut state = self.operation()?;
         state.step()?;
         Ok(state.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str) -> io::Result<DiskFile> {
-        let mut state = self.state();
+        let mut state = self.operation()?;
         state.fault()?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -320,7 +374,7 @@ impl Storage for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<DiskFile> {
-        let mut state = self.state();
+        let mut state = self.operation()?;
         state.step()?;
         let read_faults = state.read_faults;
         if state.rng.percent(read_faults) {
@@ -331,7 +385,7 @@ impl Storage for Disk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.operation()?;
         state.fault()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.pending_names.push(NameChange::Remove(name.to_owned()));
@@ -339,7 +393,7 @@ impl Storage for Disk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.operation()?;
         state.fault()?;
         if state.dir_fails {
             return Err(io_error("EIO"));
@@ -352,13 +406,13 @@ impl Storage for Disk {
     }
 
     fn salt(&self) -> io::Result<u64> {
-        Ok(self.state().rng.next())
+        Ok(self.operation()?.rng.next())
     }
 }
 
 impl StoredFile for DiskFile {
     fn append(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.operation()?;
         let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let some = state.rng.below(all.len() as u64 + 1) as usize;
         if let Err(error) = state.fault() {
@@ -383,7 +437,7 @@ impl StoredFile for DiskFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.operation()?;
         state.step()?;
         let read_faults = state.read_faults;
         if state.rng.percent(read_faults) {
@@ -401,13 +455,13 @@ impl StoredFile for DiskFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.operation()?;
         state.step()?;
         Ok(state.inodes[self.inode].current.len() as u64)
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.operation()?;
         state.fault()?;
         let file = &mut state.inodes[self.inode];
         file.current.truncate(size as usize);
@@ -416,7 +470,7 @@ impl StoredFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
+        let mut state = self.disk.operation()?;
         let result = state.fault();
         if state.lies.sync {
             return result;
