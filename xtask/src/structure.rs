@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("kafka_client", &[]),
     ("buffer", &[]),
     ("codec", &["model"]),
-    ("engine", &["model"]),
+    ("engine", &["buffer", "model"]),
     ("receivers", &["engine", "codec", "kafka_client", "model", "net"]),
     ("processors", &["engine", "model", "redact"]),
     ("exporters", &["engine", "codec", "kafka_client", "model", "net"]),

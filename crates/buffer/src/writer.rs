@@ -362,7 +362,9 @@ impl Shared {
 impl<S: Storage> Drop for Writer<S> {
     fn drop(&mut self) {
         self.sender = None;
+        // An answer may own the last handle on the writer: the thread does not wait for itself.
         if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
         {
             tracing::error!("the disk buffer's thread panicked; this is a bug, please report it");

@@ -28,6 +28,7 @@ use crate::delivery::DeliverySettings;
 use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
 use crate::metrics::{ComponentKind, ComponentMetrics};
 use crate::queue::Queue;
+use crate::queue::spool::Spool;
 
 mod claims;
 mod plan;
@@ -287,12 +288,19 @@ fn build_exporters(
     used.map(|ComponentSpec { id, config, .. }| {
         let context = context(ComponentKind::Exporter, &id, dry_run);
         let settings = config.delivery();
-        let queue = Arc::new(Queue::new(&settings.queue, &context.metrics));
-        let exporter =
-            config.build(&context).map_err(|source| build_error(ComponentKind::Exporter, &id, source))?;
+        let failed = |source| build_error(ComponentKind::Exporter, &id, source);
+        let exporter = config.build(&context).map_err(failed)?;
+        let queue = queue(&settings, &context).map_err(failed)?;
         Ok(BuiltExporter { exporter: Arc::from(exporter), queue, settings })
     })
     .collect()
+}
+
+fn queue(settings: &DeliverySettings, context: &BuildContext) -> Result<Arc<Queue>, BuildError> {
+    let waiting = settings.queue.max_requests;
+    let open = |buffer| Spool::open(buffer, waiting, settings.ordered, &context.metrics);
+    let spool = settings.buffer.as_ref().filter(|_| !context.dry_run).map(open).transpose()?;
+    Ok(Arc::new(Queue::buffered(&settings.queue, &context.metrics, spool)))
 }
 
 fn build_pipeline(

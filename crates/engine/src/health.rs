@@ -43,6 +43,9 @@ pub struct ComponentStatus {
     /// An exporter's queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueFill>,
+    /// The disk buffer behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferFill>,
     /// An exporter's circuit breaker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerStatus>,
@@ -76,6 +79,24 @@ pub struct QueueFill {
     pub requests: usize,
     /// Most requests.
     pub limit_requests: usize,
+}
+
+/// How full a disk buffer is, as of a moment ago. What is in memory too is part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BufferFill {
+    /// Records that are durable and not delivered.
+    pub items: u64,
+    /// Requests that hold them.
+    pub requests: u64,
+    /// Bytes of those requests.
+    pub bytes: u64,
+    /// What all its files take on disk.
+    pub disk_bytes: u64,
+    /// The most that they may take.
+    pub limit_bytes: u64,
+    /// What the disk did not do, until it works again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// The state of one component.
@@ -154,6 +175,10 @@ impl Health {
         self.stopped.store(true, Ordering::Release);
     }
 
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
     pub(crate) fn state(&self) -> State {
         if self.failing.load(Ordering::Acquire)
             && let Some(failure) = &*self.failure.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,6 +217,7 @@ mod tests {
             id: "otlp".to_owned(),
             state: State::Failing { last_error: "refused".to_owned(), since_seconds: 9 },
             queue: Some(queue),
+            buffer: None,
             breaker: Some(BreakerStatus { state: BreakerState::HalfOpen, failures: 7, retry_in_ms: 0 }),
         };
         let json = serde_json::to_value(status).unwrap();

@@ -325,7 +325,8 @@ fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slot
                 return Err(Blocked { refusal, full: None });
             }
             Err(no_room) if queue.on_full() == OnFull::Refuse => {
-                let full = (*no_room == NoRoom::Full).then_some(&**queue);
+                let may_help = matches!(no_room, NoRoom::Full | NoRoom::Disk);
+                let full = may_help.then_some(&**queue);
                 return Err(Blocked { refusal: no_room_refusal(queue, bytes, *no_room), full });
             }
             _ => slots.push(slot),
@@ -342,9 +343,15 @@ fn no_room_refusal(queue: &Queue, bytes: usize, no_room: NoRoom) -> Refusal {
         return Refusal::permanent(
             "too_large",
             format!(
-                "the request holds {bytes} bytes, the queue of exporter {exporter} takes {limit}: send smaller requests or \
-                 raise queue.max_bytes"
+                "the request holds {bytes} bytes, more than the queue of exporter {exporter} (queue.max_bytes, {limit}) or its disk \
+                 buffer (buffer.max_bytes) takes: send smaller requests or raise the limit"
             ),
+        );
+    }
+    if no_room == NoRoom::Disk {
+        return Refusal::retry(
+            "buffer_full",
+            format!("the disk buffer of exporter {exporter} has no room; send it again later"),
         );
     }
     Refusal::retry("queue_full", format!("the queue of exporter {exporter} is full; send it again later"))
@@ -429,7 +436,11 @@ fn place(
             match (slots.next(), own) {
                 (Some(Ok(slot)), Some(own)) => slot.push(own, permits.next(), ack.clone(), entered),
                 (Some(Err(no_room)), Some(own)) => {
-                    let reason = if no_room == NoRoom::TooLarge { "too_large" } else { "queue_full" };
+                    let reason = match no_room {
+                        NoRoom::TooLarge => "too_large",
+                        NoRoom::Disk => "buffer_full",
+                        NoRoom::Full | NoRoom::Closed => "queue_full",
+                    };
                     queue.metrics().dropped(reason, own.items() as u64);
                 }
                 // No record was left: the slot gives its room back.

@@ -43,7 +43,7 @@ pub use delivery::{
     BufferFull, BufferSettings, DeadLetterSettings, DeliverySettings, OnFull, QueueSettings, RetrySettings,
 };
 pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};
-pub use health::{ComponentStatus, QueueFill, State, Status};
+pub use health::{BufferFill, ComponentStatus, QueueFill, State, Status};
 pub use inlet::{Entered, Inlet, Refusal};
 pub use running::{DrainReport, Monitor, Running};
 pub use shutdown::{Shutdown, ShutdownTrigger};

@@ -9,9 +9,10 @@
 //! - *refused* (receiver): turned away before that. Nothing of it was taken in; the sender may send it again.
 //! - *delivered* (exporter): the destination took it.
 //! - *dropped* (processor or exporter): ended on purpose or by giving up, with the reason.
-//! - *buffered* (`floodway_queue_items`, exporter): stands in the queue or is on its way to the destination.
+//! - *buffered* (`floodway_queue_items`, exporter): stands in the queue or the disk buffer, or is on its way to the destination.
+//! - *recovered* (`floodway_buffer_recovered_items_total`, exporter): an earlier run left it in the disk buffer.
 //!
-//! For a pipeline with one exporter: `accepted = delivered + dropped + buffered`. With `ack: delivered` a request that was
+//! For a pipeline with one exporter: `accepted + recovered = delivered + dropped + buffered`. With `ack: delivered` a request that was
 //! dropped after it was accepted is nacked or rejected to its sender, and counts as accepted once more if it comes again.
 //! With several exporters, delivered, dropped and buffered count once per exporter, and what a processor drops counts once
 //! per pipeline; so the sum holds per exporter: `accepted = dropped by its pipeline's processors + its own three numbers`.
@@ -43,6 +44,16 @@ pub mod names {
     pub const QUEUE_BYTES: &str = "floodway_queue_bytes";
     /// Gauge, exporters: the most bytes that the queue takes.
     pub const QUEUE_LIMIT_BYTES: &str = "floodway_queue_limit_bytes";
+    /// Counter, exporters: records that an earlier run left in the disk buffer, damaged ones included.
+    pub const BUFFER_RECOVERED_ITEMS: &str = "floodway_buffer_recovered_items_total";
+    /// Gauge, exporters: records in the disk buffer that are not delivered.
+    pub const BUFFER_ITEMS: &str = "floodway_buffer_items";
+    /// Gauge, exporters: bytes of the requests that hold them.
+    pub const BUFFER_BYTES: &str = "floodway_buffer_bytes";
+    /// Gauge, exporters: bytes that the buffer's files take.
+    pub const BUFFER_DISK_BYTES: &str = "floodway_buffer_disk_bytes";
+    /// Gauge, exporters: the most bytes that they may take.
+    pub const BUFFER_LIMIT_BYTES: &str = "floodway_buffer_limit_bytes";
     /// Gauge: bytes of the memory budget in use.
     pub const BUDGET_BYTES: &str = "floodway_budget_bytes";
     /// Gauge: the memory budget.
@@ -76,6 +87,11 @@ pub fn describe_all() {
     describe_gauge!(QUEUE_REQUESTS, "Requests in an exporter's queue or in flight.");
     describe_gauge!(QUEUE_BYTES, Unit::Bytes, "Bytes in an exporter's queue or in flight.");
     describe_gauge!(QUEUE_LIMIT_BYTES, Unit::Bytes, "Most bytes that an exporter's queue takes.");
+    describe_counter!(BUFFER_RECOVERED_ITEMS, "Records that an earlier run left in the disk buffer.");
+    describe_gauge!(BUFFER_ITEMS, "Records in the disk buffer that are not delivered.");
+    describe_gauge!(BUFFER_BYTES, Unit::Bytes, "Bytes of undelivered requests in the disk buffer.");
+    describe_gauge!(BUFFER_DISK_BYTES, Unit::Bytes, "Bytes that the disk buffer's files take.");
+    describe_gauge!(BUFFER_LIMIT_BYTES, Unit::Bytes, "Most bytes that the disk buffer's files may take.");
     describe_gauge!(BUDGET_BYTES, Unit::Bytes, "Bytes of the memory budget in use.");
     describe_gauge!(BUDGET_LIMIT_BYTES, Unit::Bytes, "Memory budget for requests.");
     describe_histogram!(EXPORT_SECONDS, Unit::Seconds, "Time of one attempt to send to a destination.");

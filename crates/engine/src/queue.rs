@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! reserve(bytes, items) -> Slot      room taken, in bytes and in count; a fan-out reserves in every queue before it pushes
-//!        Slot::push     -> Queued    on the lane of its signal; workers are woken
+//!        Slot::push     -> Queued    on the lane of its signal; workers are woken. With a disk buffer: once it is durable ([`spool`])
 //!         Queue::fill   -> Batch     a worker takes as much of one signal as fits in one request
-//!   Ticket::delivered / dropped      books closed, room given back, sender told
+//!   Ticket::settled                  books closed, room given back, sender told
 //! ```
 //!
 //! Invariants:
@@ -16,7 +16,10 @@
 //!
 //! It does not order requests: lanes are drained in turn, and workers overtake each other.
 
+mod backlog;
 mod level;
+pub(crate) mod spool;
+mod ticket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -29,6 +32,9 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use self::level::Level;
+use self::spool::{Reserved, Spool};
+use self::ticket::Room;
+pub(crate) use self::ticket::{Blame, Lost, Ticket};
 use crate::budget::PermitShare;
 use crate::delivery::{OnFull, QueueSettings};
 use crate::health::QueueFill;
@@ -41,6 +47,8 @@ pub enum NoRoom {
     Full,
     /// The request alone is larger than the queue.
     TooLarge,
+    /// The disk buffer has none, or its disk does not take anything.
+    Disk,
     /// The engine is stopping.
     Closed,
 }
@@ -51,6 +59,7 @@ pub struct Queue {
     lanes: [Lane; 3],
     turn: AtomicUsize,
     books: Arc<Books>,
+    spool: Option<Arc<Spool>>,
 }
 
 /// Shows the counters from the start: a rate over a counter that appears with its first drop misses that drop.
@@ -87,6 +96,15 @@ struct Books {
 impl Queue {
     /// A queue for the exporter that `metrics` counts for.
     pub fn new(settings: &QueueSettings, metrics: &ComponentMetrics) -> Self {
+        Self::buffered(settings, metrics, None)
+    }
+
+    /// The same with a disk buffer behind it.
+    pub(crate) fn buffered(
+        settings: &QueueSettings,
+        metrics: &ComponentMetrics,
+        spool: Option<Arc<Spool>>,
+    ) -> Self {
         let level = Level::new(settings.max_bytes, settings.max_requests);
         let lane = |_| Lane {
             waiting: ArrayQueue::new(level.limit_requests()),
@@ -106,7 +124,7 @@ impl Queue {
             latency: metrics.histogram(names::DELIVERY_SECONDS, &[]),
             metrics: metrics.clone(),
         };
-        Self { lanes, turn: AtomicUsize::new(0), books: Arc::new(books) }
+        Self { lanes, turn: AtomicUsize::new(0), books: Arc::new(books), spool }
     }
 
     /// Takes room for one request.
@@ -115,12 +133,14 @@ impl Queue {
     /// [`NoRoom`]; nothing is taken then.
     pub fn reserve(self: &Arc<Self>, bytes: usize, items: u64) -> Result<Slot, NoRoom> {
         let books = &self.books;
+        // The disk first: giving back room in memory wakes those who wait for it, and that may be who asks here.
+        let disk = match &self.spool {
+            Some(spool) if !books.level.is_closed() => Some(spool.reserve(bytes)?),
+            _ => None,
+        };
         books.level.reserve(bytes)?;
-        books.gauge_requests.increment(1.0);
-        books.gauge_bytes.increment(bytes as f64);
-        books.gauge_items.increment(items as f64);
-        let room = Room { books: Arc::clone(books), bytes, items };
-        Ok(Slot { queue: Arc::clone(self), room })
+        let room = Room::taken(books, bytes, items);
+        Ok(Slot { queue: Arc::clone(self), room, disk })
     }
 
     /// What a full queue does.
@@ -252,28 +272,12 @@ impl Lane {
     }
 }
 
-/// Room taken in a queue. Dropping it gives the room back.
-#[derive(Debug)]
-struct Room {
-    books: Arc<Books>,
-    bytes: usize,
-    items: u64,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.books.gauge_requests.decrement(1.0);
-        self.books.gauge_bytes.decrement(self.bytes as f64);
-        self.books.gauge_items.decrement(self.items as f64);
-        self.books.level.release(self.bytes);
-    }
-}
-
 /// Room for one request that was promised and not used yet. Dropping it gives the room back.
 #[derive(Debug)]
 pub struct Slot {
     queue: Arc<Queue>,
     room: Room,
+    disk: Option<Reserved>,
 }
 
 impl Slot {
@@ -289,18 +293,12 @@ impl Slot {
         if let Some(ack) = &ack {
             ack.reached(Stage::Queued);
         }
-        let ticket = Ticket { signal: payload.signal(), ack, permit, entered, room: Some(self.room) };
-        self.queue.push(Queued { payload, ticket });
-    }
-}
-
-impl Room {
-    fn resize(&mut self, bytes: usize, items: u64) {
-        let books = &self.books;
-        books.gauge_bytes.increment(bytes as f64 - self.bytes as f64);
-        books.gauge_items.increment(items as f64 - self.items as f64);
-        books.level.resize(self.bytes, bytes);
-        (self.bytes, self.items) = (bytes, items);
+        let ticket = Ticket::new(payload.signal(), self.room, permit, ack, entered);
+        let queued = Queued { payload, ticket };
+        match &self.queue.spool {
+            Some(_) => Queue::store(&self.queue, queued, self.disk),
+            None => self.queue.push(queued),
+        }
     }
 }
 
@@ -309,87 +307,6 @@ impl Room {
 struct Queued {
     payload: Payload,
     ticket: Ticket,
-}
-
-/// What must be settled for one request: its books, its memory and its sender. Dropped unsettled, the request counts as lost.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    signal: Signal,
-    ack: Option<Ack>,
-    permit: Option<PermitShare>,
-    entered: Instant,
-    room: Option<Room>,
-}
-
-/// Records of a request that were not delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// For the `reason` label.
-    pub(crate) reason: &'static str,
-    /// How many.
-    pub(crate) items: u64,
-    /// What the sender is told if it is all of them, or if some may be sent again.
-    pub(crate) blame: Blame,
-}
-
-/// How a request that is dropped ends for its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
-    /// The destination refused it for good: do not send it again.
-    Rejected,
-    /// It was given up on: send it again.
-    Nacked,
-}
-
-impl Ticket {
-    /// Records of the request.
-    pub(crate) fn items(&self) -> u64 {
-        self.room.as_ref().map_or(0, |room| room.items)
-    }
-
-    /// The destination took the request but for `lost`. A sender that is told to send again sends all of it: duplicates are
-    /// better than a loss.
-    pub(crate) fn settled(mut self, lost: &[Lost]) {
-        let Some(room) = self.room.take() else { return };
-        let metrics = &room.books.metrics;
-        let items: u64 = lost.iter().map(|lost| lost.items).sum();
-        metrics.delivered(self.signal, room.items.saturating_sub(items));
-        lost.iter().for_each(|lost| metrics.dropped(lost.reason, lost.items));
-        room.books.latency.record(self.entered.elapsed().as_secs_f64());
-        let all = items > 0 && items >= room.items;
-        self.release(room);
-        match self.ack.take() {
-            // Dropping the token is the nack.
-            Some(ack) if lost.iter().any(|lost| lost.blame == Blame::Nacked) => drop(ack),
-            Some(ack) if all => ack.reject(),
-            Some(ack) => ack.reached(Stage::Delivered),
-            None => {}
-        }
-    }
-
-    fn lose(&mut self, reason: &'static str) {
-        let Some(room) = self.room.take() else { return };
-        room.books.metrics.dropped(reason, room.items);
-        if room.books.level.is_abandoned() {
-            room.books.abandoned_items.fetch_add(room.items, Ordering::SeqCst);
-        }
-        self.release(room);
-        // Dropping the token is the nack.
-        drop(self.ack.take());
-    }
-
-    /// Gives back queue and memory before the sender is told, so that a sender who knows finds the room.
-    fn release(&mut self, room: Room) {
-        drop(self.permit.take());
-        drop(room);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let abandoned = self.room.as_ref().is_some_and(|room| room.books.level.is_abandoned());
-        self.lose(if abandoned { "shutdown" } else { "lost" });
-    }
 }
 
 /// Requests of one signal that are sent as one, and their tickets, in the same order.

@@ -3,8 +3,9 @@
 //! ```text
 //! start: receivers bind -> workers run -> receivers serve
 //! stop:  receivers asked to stop, finish what they have      until half of the deadline, or until they have ended
-//!        queues closed, workers drain                        until the deadline, or until they are empty
-//!        the rest dropped with reason `shutdown`, nacked
+//!        queues closed, workers drain                        until the deadline, or until they are empty; an exporter that fails
+//!                                                            is not waited for where its disk buffer has everything
+//!        the rest dropped with reason `shutdown`, nacked     what a disk buffer has stays there
 //!        receivers tell their senders, then are ended        one second more
 //!        exporters shut down                                 five seconds at most
 //! ```
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::breaker::Breaker;
 use crate::budget::Budget;
@@ -32,6 +33,15 @@ use crate::worker::Worker;
 
 /// What receivers get, after the deadline, to tell their senders.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a disk buffer gets to note what was delivered.
+const LAST_NOTES: Duration = Duration::from_secs(5);
+
+/// How often a disk buffer is looked after.
+const UPKEEP: Duration = Duration::from_millis(250);
+
+/// How often draining is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What all exporters together get to flush and close.
 const EXPORTERS_SHUTDOWN: Duration = Duration::from_secs(5);
@@ -56,6 +66,16 @@ struct RunningExporter {
     health: Arc<Health>,
     breaker: Arc<Breaker>,
     workers: JoinSet<()>,
+    upkeep: Option<AbortOnDrop>,
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How a shutdown went.
@@ -63,6 +83,8 @@ struct RunningExporter {
 pub struct DrainReport {
     /// Records that were given up on at the deadline, over all exporters. They count as dropped with reason `shutdown`.
     pub dropped_items: u64,
+    /// Records that stay in disk buffers for the next start, over all exporters.
+    pub persisted_items: u64,
     /// Receivers that had not ended and were cut off.
     pub cut_off: Vec<String>,
     /// Exporters that did not shut down in time.
@@ -155,7 +177,31 @@ fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter 
             }
         });
     }
-    RunningExporter { exporter, queue, health, breaker, workers }
+    let upkeep = queue.spool().map(|_| AbortOnDrop(tokio::spawn(keep_up(Arc::clone(&queue)))));
+    RunningExporter { exporter, queue, health, breaker, workers, upkeep }
+}
+
+/// Looks after a disk buffer.
+async fn keep_up(queue: Arc<Queue>) {
+    loop {
+        sleep(UPKEEP).await;
+        queue.upkeep().await;
+    }
+}
+
+impl RunningExporter {
+    /// Waits until its workers have delivered what is in memory, or until it makes no difference: the destination does not
+    /// answer, and the disk buffer has everything.
+    async fn drained(&mut self) {
+        loop {
+            if let Ok(None) = timeout(LOOK_AGAIN, self.workers.join_next()).await {
+                return;
+            }
+            if self.health.is_failing() && self.queue.spool().is_some_and(|spool| spool.has_all()) {
+                return;
+            }
+        }
+    }
 }
 
 /// Runs a receiver to its end, and says so when that comes unasked.
@@ -205,6 +251,7 @@ impl Running {
             while exporter.workers.join_next().await.is_some() {}
         }
         report.cut_off = self.end_receivers().await;
+        report.persisted_items = self.persisted().await;
         report.dropped_items = self.exporters.iter().map(|exporter| exporter.queue.abandoned_items()).sum();
         report.not_closed = self.close_exporters().await;
         report.took = started.elapsed();
@@ -222,9 +269,20 @@ impl Running {
 
     async fn drained(&mut self, deadline: Instant) {
         for exporter in &mut self.exporters {
-            let workers = &mut exporter.workers;
-            let _ = timeout_at(deadline, async { while workers.join_next().await.is_some() {} }).await;
+            let _ = timeout_at(deadline, exporter.drained()).await;
         }
+    }
+
+    /// Has the disk buffers note what was delivered; what is left in them.
+    async fn persisted(&mut self) -> u64 {
+        let mut items = 0;
+        for exporter in &mut self.exporters {
+            exporter.upkeep = None;
+            if let Some(spool) = exporter.queue.spool() {
+                items += timeout(LAST_NOTES, spool.flush()).await.unwrap_or_default();
+            }
+        }
+        items
     }
 
     async fn end_receivers(&mut self) -> Vec<String> {
@@ -306,6 +364,7 @@ impl Monitor {
                 id: watched.metrics.id().to_owned(),
                 state: watched.health.state(),
                 queue: watched.queue.as_ref().map(|queue| queue.level()),
+                buffer: watched.queue.as_ref().and_then(|queue| Some(queue.spool()?.fill())),
                 breaker: watched.breaker.as_ref().map(|breaker| breaker.status()),
             })
             .collect();

@@ -23,6 +23,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
@@ -46,6 +47,8 @@ pub(crate) struct Worker {
     settings: DeliverySettings,
     duration: Histogram,
     retries: Counter,
+    /// Whether the disk buffer is asked before the lanes.
+    turn: AtomicBool,
 }
 
 /// Why payloads were given up on.
@@ -75,7 +78,8 @@ impl Worker {
     ) -> Self {
         let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
         let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
-        Self { exporter, queue, health, breaker, settings, duration, retries }
+        let turn = AtomicBool::new(false);
+        Self { exporter, queue, health, breaker, settings, duration, retries, turn }
     }
 
     /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
@@ -88,9 +92,18 @@ impl Worker {
     }
 
     async fn next(&self, batch: &mut Batch) -> bool {
+        let max_bytes = self.settings.queue.max_request_bytes;
         loop {
             let changed = self.queue.changed();
-            if self.queue.fill(batch, self.settings.queue.max_request_bytes) {
+            // Where order matters memory goes first, since what is on the disk alone came later; elsewhere they take turns.
+            let disk_first = !self.settings.ordered && self.turn.fetch_xor(true, Ordering::Relaxed);
+            if disk_first && self.queue.fill_from_disk(batch, max_bytes).await {
+                return true;
+            }
+            if self.queue.fill(batch, max_bytes) {
+                return true;
+            }
+            if !disk_first && self.queue.fill_from_disk(batch, max_bytes).await {
                 return true;
             }
             if self.queue.is_drained() {
@@ -113,7 +126,7 @@ impl Worker {
             }
             Err(gave_up) => self.lose(&gave_up, &mut lost),
         }
-        settle(batch.tickets.drain(..), lost);
+        self.settle(batch.tickets.drain(..), lost).await;
     }
 
     /// Sends the requests of a refused batch one by one, so that a bad one does not cost its neighbours.
@@ -126,7 +139,8 @@ impl Worker {
                 Err(gave_up) => self.lose(&gave_up, &mut lost),
             }
             // A ticket leaves the batch only when its verdict is there: a deadline finds the others in it.
-            settle(batch.tickets.drain(..batch.tickets.len().min(1)), lost);
+            let next = batch.tickets.len().min(1);
+            self.settle(batch.tickets.drain(..next), lost).await;
         }
     }
 
@@ -256,6 +270,24 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Tells each sender what became of its request.
+    async fn settle(&self, tickets: impl Iterator<Item = Ticket>, lost: Vec<Lost>) {
+        let mut shares = Shares::new(lost);
+        let Some(spool) = self.queue.spool() else {
+            return tickets.for_each(|ticket| {
+                let own = shares.next(ticket.items());
+                ticket.settled(own);
+            });
+        };
+        let verdicts = tickets.map(|ticket| {
+            let own = shares.next(ticket.items()).to_vec();
+            (ticket, own)
+        });
+        self.queue.settle_stored(spool, verdicts.collect()).await;
+    }
+}
+
 impl<'p> GaveUp<'p> {
     fn exhausted(left: Cow<'p, [Payload]>, message: String) -> Self {
         Self { left, reason: "retries_exhausted", message, cause: Cause::Exhausted }
@@ -278,25 +310,35 @@ fn parts(payloads: &[Payload]) -> Option<Vec<Payload>> {
     }
 }
 
-/// Tells each sender what became of its request. Where several requests were sent as one nobody says whose records were lost,
-/// and for the sum it does not matter.
-fn settle(tickets: impl IntoIterator<Item = Ticket>, lost: Vec<Lost>) {
-    let mut lost = lost.into_iter().filter(|lost| lost.items > 0).peekable();
-    let mut own = Vec::new();
-    for ticket in tickets {
-        let mut room = ticket.items();
-        own.clear();
+/// Records that were lost of several requests, to be spread over them. Where several requests were sent as one nobody says whose
+/// records were lost, and for the sum it does not matter.
+struct Shares {
+    lost: Vec<Lost>,
+    own: Vec<Lost>,
+}
+
+impl Shares {
+    fn new(mut lost: Vec<Lost>) -> Self {
+        lost.retain(|lost| lost.items > 0);
+        // The first is at the end.
+        lost.reverse();
+        Self { lost, own: Vec::new() }
+    }
+
+    /// The share of the next request, of so many records.
+    fn next(&mut self, mut room: u64) -> &[Lost] {
+        self.own.clear();
         while room > 0
-            && let Some(next) = lost.peek_mut()
+            && let Some(next) = self.lost.last_mut()
         {
             let items = next.items.min(room);
-            own.push(Lost { items, ..next.clone() });
+            self.own.push(Lost { items, ..next.clone() });
             room -= items;
             next.items -= items;
             if next.items == 0 {
-                lost.next();
+                self.lost.pop();
             }
         }
-        ticket.settled(&own);
+        &self.own
     }
 }

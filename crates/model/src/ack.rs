@@ -110,6 +110,16 @@ impl Ack {
         }
     }
 
+    /// Whether this branch has its verdict.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Whether `stage` is the one that the receiver waits for, and it was not reached yet.
+    pub fn waits_for(&self, stage: Stage) -> bool {
+        stage == self.shared.wanted && !self.is_settled()
+    }
+
     /// Says that the backend refused the batch for good.
     pub fn reject(&self) {
         self.settle(Verdict::Rejected);

@@ -178,6 +178,11 @@ impl<S: Storage> Log<S> {
         &self.report
     }
 
+    /// The next record gets this number or a greater one.
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
     /// What was given up since opening.
     pub fn drops(&self) -> Drops {
         self.counts().drops

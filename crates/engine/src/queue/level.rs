@@ -96,6 +96,17 @@ impl Level {
             .map_err(|word| if word & CLOSED != 0 { NoRoom::Closed } else { NoRoom::Full })
     }
 
+    /// Whether less than half of both limits is taken.
+    pub(super) fn is_below_half(&self) -> bool {
+        let (bytes, requests) = self.taken();
+        bytes <= self.limit_bytes / 2 && requests <= self.limit_requests / 2
+    }
+
+    /// Wakes those who wait for room, where room is given back elsewhere.
+    pub(super) fn room_elsewhere(&self) {
+        self.freed.notify_waiters();
+    }
+
     /// A request that holds `from` bytes holds `to` from now on, over the limit if need be.
     pub(super) fn resize(&self, from: usize, to: usize) {
         if to >= from {

@@ -103,8 +103,14 @@ mod tests {
     use super::*;
 
     fn status(ready: bool, receiver: State, exporter: State) -> Status {
-        let component =
-            |kind, state| ComponentStatus { kind, id: "x".to_owned(), state, queue: None, breaker: None };
+        let component = |kind, state| ComponentStatus {
+            kind,
+            id: "x".to_owned(),
+            state,
+            buffer: None,
+            queue: None,
+            breaker: None,
+        };
         Status {
             ready,
             budget_used_bytes: 1,

@@ -124,22 +124,21 @@ fn report_drain(report: &DrainReport, before: Totals, after: Totals) {
     let drained = after.delivered.saturating_sub(before.delivered);
     let took_seconds = report.took.as_secs_f64();
     let Totals { accepted, refused, delivered, dropped } = after;
+    let on_disk = report.persisted_items;
     if report.is_clean() {
-        tracing::info!(
-            took_seconds,
-            drained,
-            accepted,
-            delivered,
-            dropped,
-            refused,
+        let message = if on_disk > 0 {
+            "stopped: what is not delivered is in the disk buffers and goes out after the next start"
+        } else {
             "stopped: everything that was inside is delivered"
-        );
+        };
+        tracing::info!(took_seconds, drained, on_disk, accepted, delivered, dropped, refused, "{message}");
         return;
     }
     tracing::warn!(
         took_seconds,
         drained,
         given_up = report.dropped_items,
+        on_disk,
         cut_off = report.cut_off.join(","),
         not_closed = report.not_closed.join(","),
         accepted,
