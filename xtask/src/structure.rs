@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "floodway",
         &[
             "model",
+            "buffer",
             "redact",
             "net",
             "kafka_client",

@@ -62,7 +62,7 @@ impl Civil {
 }
 
 /// Appends `2026-03-01T12:30:00.123Z`: with milliseconds, or with nanoseconds where milliseconds would lose some.
-pub(crate) fn write_rfc3339(out: &mut Vec<u8>, unix_nano: u64) {
+pub fn write_rfc3339(out: &mut Vec<u8>, unix_nano: u64) {
     let time = Civil::of(unix_nano);
     digits(out, time.year, 4);
     for (before, value) in

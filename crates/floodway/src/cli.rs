@@ -27,6 +27,34 @@ pub(crate) enum Command {
     /// Replace peer ids in any text: standard input to standard output.
     #[command(after_help = REDACT_HELP)]
     Redact(RedactArgs),
+    /// Look into the folder of a disk buffer or of dead letters.
+    #[command(subcommand)]
+    Buffer(BufferCommand),
+}
+
+/// The folder is the one that an exporter's `buffer.directory` or `dead_letters.directory` names.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BufferCommand {
+    /// Read everything in the folder and say what waits and what is damaged. Changes nothing.
+    #[command(after_help = BUFFER_HELP)]
+    Check {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what waits in the folder, one JSON object a line. Changes nothing.
+    #[command(after_help = BUFFER_HELP)]
+    Dump {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Also what is delivered and not yet deleted.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 const RUN_HELP: &str = "\
@@ -43,6 +71,8 @@ Example: kubectl logs ipfs-0 | floodway redact > shareable.log
 
 The same key gives the same pseudonyms as a running pipeline. Without --key-file the key is the quickstart's, \
 ./floodway-data/redact.key, and is made if there is none.";
+
+const BUFFER_HELP: &str = "Exit codes: 0 sound, 1 something is damaged or cannot be read.";
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::run(),
         Command::Components => commands::components::run(),
         Command::Redact(args) => commands::redact::run(&args),
+        Command::Buffer(command) => commands::buffer::run(&command),
     };
     match done {
         Ok(code) => code,

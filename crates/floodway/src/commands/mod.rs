@@ -1,5 +1,6 @@
 //! One module a subcommand.
 
+pub(crate) mod buffer;
 pub(crate) mod components;
 pub(crate) mod redact;
 pub(crate) mod run;

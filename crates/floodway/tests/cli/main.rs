@@ -1,6 +1,7 @@
 //! The program as its users meet it: started, asked, fed, stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod buffers;
 mod support;
 
 use std::fs;
