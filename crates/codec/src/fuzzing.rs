@@ -78,12 +78,12 @@ pub fn elasticsearch_response(data: &[u8]) {
     let items = usize::from(items);
     for content_ids in [true, false] {
         let answer = elasticsearch::read(body, items, content_ids);
-        let refused: u64 = answer.refusals.iter().map(|refusal| refusal.items).sum();
-        assert!(answer.retry.len() as u64 + refused <= items as u64);
-        assert!(
-            answer.retry.is_sorted_by(|a, b| a < b) && answer.retry.last().is_none_or(|last| *last < items)
-        );
-        assert!(answer.refusals.iter().all(|refusal| refusal.items > 0));
+        let mut judged = vec![false; items];
+        for positions in answer.refusals.iter().map(|refusal| &refusal.positions).chain([&answer.retry]) {
+            assert!(positions.is_sorted_by(|a, b| a < b));
+            positions.iter().for_each(|position| assert!(!std::mem::replace(&mut judged[*position], true)));
+        }
+        assert!(answer.refusals.iter().all(|refusal| !refusal.positions.is_empty()));
         for text in answer.refusals.iter().map(|refusal| &refusal.message).chain([&answer.message]) {
             assert!(text.chars().count() < 300 && !text.contains(char::is_control));
         }

@@ -144,7 +144,7 @@ pub struct Exported {
 }
 
 /// Records that a destination refused for good while it took others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rejected {
     /// A short fixed name for the `reason` label of `floodway_dropped_items_total`.
     pub reason: &'static str,
@@ -152,6 +152,9 @@ pub struct Rejected {
     pub items: u64,
     /// What the destination said, for the log; never holds data of the records.
     pub message: String,
+    /// The records, for dead letters. More than `items` where the destination does not say which of these it refused; empty where it
+    /// may be any of the request.
+    pub payloads: Vec<Payload>,
 }
 
 /// What a destination did not take of a request, for a reason that may pass.

@@ -24,6 +24,7 @@ use crate::component::{
     AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BuildContext, BuildError, Claim, Exporter,
     Receiver,
 };
+use crate::dead_letters::DeadLetters;
 use crate::delivery::DeliverySettings;
 use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
 use crate::metrics::{ComponentKind, ComponentMetrics};
@@ -206,6 +207,7 @@ pub(crate) struct BuiltReceiver {
 pub(crate) struct BuiltExporter {
     pub(crate) exporter: Arc<dyn Exporter>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) letters: Option<Arc<DeadLetters>>,
     pub(crate) settings: DeliverySettings,
 }
 
@@ -291,7 +293,8 @@ fn build_exporters(
         let failed = |source| build_error(ComponentKind::Exporter, &id, source);
         let exporter = config.build(&context).map_err(failed)?;
         let queue = queue(&settings, &context).map_err(failed)?;
-        Ok(BuiltExporter { exporter: Arc::from(exporter), queue, settings })
+        let letters = letters(&settings, &context).map_err(failed)?;
+        Ok(BuiltExporter { exporter: Arc::from(exporter), queue, letters, settings })
     })
     .collect()
 }
@@ -301,6 +304,15 @@ fn queue(settings: &DeliverySettings, context: &BuildContext) -> Result<Arc<Queu
     let open = |buffer| Spool::open(buffer, waiting, settings.ordered, &context.metrics);
     let spool = settings.buffer.as_ref().filter(|_| !context.dry_run).map(open).transpose()?;
     Ok(Arc::new(Queue::buffered(&settings.queue, &context.metrics, spool)))
+}
+
+fn letters(
+    settings: &DeliverySettings,
+    context: &BuildContext,
+) -> Result<Option<Arc<DeadLetters>>, BuildError> {
+    let settings = settings.dead_letters.as_ref().filter(|_| !context.dry_run);
+    let letters = settings.map(|letters| DeadLetters::open(letters, &context.metrics)).transpose()?;
+    Ok(letters.map(Arc::new))
 }
 
 fn build_pipeline(

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::breaker::BreakerStatus;
+use crate::dead_letters::LetterFill;
 use crate::metrics::{ComponentKind, ComponentMetrics};
 
 /// One line about dropped records in this time, for each exporter.
@@ -49,6 +50,9 @@ pub struct ComponentStatus {
     /// An exporter's circuit breaker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerStatus>,
+    /// An exporter's dead letters, if they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<LetterFill>,
 }
 
 /// Whether a component works.
@@ -219,6 +223,7 @@ mod tests {
             queue: Some(queue),
             buffer: None,
             breaker: Some(BreakerStatus { state: BreakerState::HalfOpen, failures: 7, retry_in_ms: 0 }),
+            dead_letters: Some(LetterFill { items: 5, bytes: 4096 }),
         };
         let json = serde_json::to_value(status).unwrap();
         assert_eq!(json["state"], "failing");
@@ -227,5 +232,6 @@ mod tests {
         assert_eq!(json["queue"]["bytes"], 1);
         let breaker = serde_json::json!({"state": "half_open", "failures": 7, "retry_in_ms": 0});
         assert_eq!(json["breaker"], breaker);
+        assert_eq!(json["dead_letters"], serde_json::json!({"items": 5, "bytes": 4096}));
     }
 }

@@ -11,12 +11,12 @@
 //! - For a pipeline with one exporter, `accepted = delivered + dropped + buffered`, in records, at all times. See [`metrics`].
 //! - Nothing in this crate names a component, a protocol or a file format.
 //!
-//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], dead letters are
-//! verdicts of the delivery loop, and reload swaps what stands behind an [`inlet::Inlet`].
+//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], and reload swaps what stands behind an [`inlet::Inlet`].
 
 mod breaker;
 pub mod budget;
 pub mod component;
+mod dead_letters;
 pub mod delivery;
 pub mod graph;
 pub mod health;
@@ -39,6 +39,7 @@ pub use component::{
     ProcessorConfig, ProcessorFactory, Receiver, ReceiverConfig, ReceiverContext, ReceiverFactory, Rejected,
     Remainder, Scope, Serving,
 };
+pub use dead_letters::LetterFill;
 pub use delivery::{
     BufferFull, BufferSettings, DeadLetterSettings, DeliverySettings, OnFull, QueueSettings, RetrySettings,
 };

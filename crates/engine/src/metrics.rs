@@ -66,6 +66,15 @@ pub mod names {
     pub const EXPORT_RETRIES: &str = "floodway_export_retries_total";
     /// Gauge, exporters: 1 while the circuit breaker lets at most one attempt through, else 0.
     pub const BREAKER_OPEN: &str = "floodway_breaker_open";
+    /// Counter, exporters, by `reason`: records in dead letters that were written. They are dropped ones, and where a destination does not
+    /// say which it refused, those around them.
+    pub const DEAD_LETTERS_ITEMS: &str = "floodway_dead_letters_items_total";
+    /// Counter, exporters, by `reason`: records in dead letters that could not be written, or went from the folder.
+    pub const DEAD_LETTERS_LOST_ITEMS: &str = "floodway_dead_letters_lost_items_total";
+    /// Gauge, exporters: records in the folder of dead letters.
+    pub const DEAD_LETTERS_STORED_ITEMS: &str = "floodway_dead_letters_stored_items";
+    /// Gauge, exporters: bytes of disk that the folder of dead letters takes.
+    pub const DEAD_LETTERS_STORED_BYTES: &str = "floodway_dead_letters_stored_bytes";
 }
 
 /// Registers the help texts of all metrics of the engine with the installed recorder. Call it once, at start.
@@ -105,6 +114,14 @@ pub fn describe_all() {
         BREAKER_OPEN,
         "1 while the destination does not answer and one attempt at a time is made, else 0."
     );
+    describe_counter!(DEAD_LETTERS_ITEMS, "Records in dead letters that were written, by reason.");
+    describe_counter!(
+        DEAD_LETTERS_LOST_ITEMS,
+        "Records in dead letters that could not be written (failed, full, too_large, busy), or that went from the folder (displaced, \
+         expired)."
+    );
+    describe_gauge!(DEAD_LETTERS_STORED_ITEMS, "Records in the folder of dead letters.");
+    describe_gauge!(DEAD_LETTERS_STORED_BYTES, Unit::Bytes, "Disk that the folder of dead letters takes.");
 }
 
 /// What a component is.
@@ -251,7 +268,7 @@ impl PerSignal {
 }
 
 /// Counters by reason: a list that only grows, and is walked without a lock. Reasons are literals, so it stays short.
-struct ByReason {
+pub(crate) struct ByReason {
     name: &'static str,
     first: OnceLock<Box<Reason>>,
 }
@@ -262,12 +279,18 @@ struct Reason {
     next: OnceLock<Box<Reason>>,
 }
 
+impl fmt::Debug for ByReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByReason({})", self.name)
+    }
+}
+
 impl ByReason {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, first: OnceLock::new() }
     }
 
-    fn add(&self, metrics: &ComponentMetrics, reason: &'static str, n: u64) {
+    pub(crate) fn add(&self, metrics: &ComponentMetrics, reason: &'static str, n: u64) {
         let mut place = &self.first;
         loop {
             let entry = place.get_or_init(|| {

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::component::{Exporter, ReceiverContext, Serving};
+use crate::dead_letters::DeadLetters;
 use crate::graph::{BuiltExporter, BuiltReceiver, Graph, GraphError};
 use crate::health::{ComponentStatus, Health, State, Status};
 use crate::metrics::ComponentMetrics;
@@ -65,6 +66,7 @@ struct RunningExporter {
     queue: Arc<Queue>,
     health: Arc<Health>,
     breaker: Arc<Breaker>,
+    letters: Option<Arc<DeadLetters>>,
     workers: JoinSet<()>,
     upkeep: Option<AbortOnDrop>,
 }
@@ -113,6 +115,7 @@ struct Watched {
     health: Arc<Health>,
     queue: Option<Arc<Queue>>,
     breaker: Option<Arc<Breaker>>,
+    letters: Option<Arc<DeadLetters>>,
 }
 
 impl Graph {
@@ -143,6 +146,7 @@ impl Graph {
                 health: Arc::clone(&health),
                 queue: None,
                 breaker: None,
+                letters: None,
             });
             let id = metrics.id().to_owned();
             let task = tokio::spawn(supervise(serving, metrics, health, stopping.clone()));
@@ -153,6 +157,7 @@ impl Graph {
             health: Arc::clone(&exporter.health),
             queue: Some(Arc::clone(&exporter.queue)),
             breaker: Some(Arc::clone(&exporter.breaker)),
+            letters: exporter.letters.clone(),
         }));
         let monitor = Monitor { watched: watched.into(), budget, stop: stopping };
         Ok(Running { stop, abandon, receivers, exporters, monitor })
@@ -160,14 +165,14 @@ impl Graph {
 }
 
 fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter {
-    let BuiltExporter { exporter, queue, settings } = built;
+    let BuiltExporter { exporter, queue, letters, settings } = built;
     let health = Arc::new(Health::new());
     let breaker = Arc::new(Breaker::new(&settings.retry, queue.metrics()));
     let mut workers = JoinSet::new();
     for _ in 0..settings.workers() {
         let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&queue));
         let (health, breaker) = (Arc::clone(&health), Arc::clone(&breaker));
-        let worker = Worker::new(exporter, queue, health, breaker, settings.clone());
+        let worker = Worker::new(exporter, queue, health, breaker, letters.clone(), settings.clone());
         let abandoned = abandoned.clone();
         workers.spawn(async move {
             tokio::select! {
@@ -178,7 +183,7 @@ fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter 
         });
     }
     let upkeep = queue.spool().map(|_| AbortOnDrop(tokio::spawn(keep_up(Arc::clone(&queue)))));
-    RunningExporter { exporter, queue, health, breaker, workers, upkeep }
+    RunningExporter { exporter, queue, health, breaker, letters, workers, upkeep }
 }
 
 /// Looks after a disk buffer.
@@ -366,6 +371,7 @@ impl Monitor {
                 queue: watched.queue.as_ref().map(|queue| queue.level()),
                 buffer: watched.queue.as_ref().and_then(|queue| Some(queue.spool()?.fill())),
                 breaker: watched.breaker.as_ref().map(|breaker| breaker.status()),
+                dead_letters: watched.letters.as_ref().map(|letters| letters.fill()),
             })
             .collect();
         // A destination that is down is no reason to send us nothing: its queue says when it has no room.

@@ -17,7 +17,8 @@
 //! - Halving ends: a request of n records that are all refused costs at most 2n - 1 attempts.
 //! - One worker keeps order: what is sent alone or in halves is sent in its order.
 //!
-//! Before each attempt stands the circuit breaker, which all workers share: see [`crate::breaker`].
+//! Before each attempt stands the circuit breaker, which all workers share: see [`crate::breaker`]. What is lost is written to the
+//! dead letters ([`crate::dead_letters`]) before it is settled, so that whoever is told finds it there.
 //!
 //! It does not know what destinations are, and does not write to disk.
 
@@ -32,6 +33,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::breaker::Breaker;
 use crate::component::{ExportError, Exported, Exporter, Rejected, Scope};
+use crate::dead_letters::{self, DeadLetters, Letter, Posted};
 use crate::delivery::{DeliverySettings, LAST_PAUSE, LONGEST_HINT};
 use crate::health::Health;
 use crate::metrics::names;
@@ -44,11 +46,20 @@ pub(crate) struct Worker {
     queue: Arc<Queue>,
     health: Arc<Health>,
     breaker: Arc<Breaker>,
+    letters: Option<Arc<DeadLetters>>,
     settings: DeliverySettings,
     duration: Histogram,
     retries: Counter,
     /// Whether the disk buffer is asked before the lanes.
     turn: AtomicBool,
+}
+
+/// What a batch has lost.
+#[derive(Default)]
+struct Losses {
+    records: Vec<Lost>,
+    /// The dead letters on them.
+    letters: Vec<Posted>,
 }
 
 /// Why payloads were given up on.
@@ -74,12 +85,13 @@ impl Worker {
         queue: Arc<Queue>,
         health: Arc<Health>,
         breaker: Arc<Breaker>,
+        letters: Option<Arc<DeadLetters>>,
         settings: DeliverySettings,
     ) -> Self {
         let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
         let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
         let turn = AtomicBool::new(false);
-        Self { exporter, queue, health, breaker, settings, duration, retries, turn }
+        Self { exporter, queue, health, breaker, letters, settings, duration, retries, turn }
     }
 
     /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
@@ -114,7 +126,7 @@ impl Worker {
     }
 
     async fn deliver(&self, batch: &mut Batch) {
-        let mut lost = Vec::new();
+        let mut lost = Losses::default();
         match self.send(&batch.payloads, &mut lost).await {
             Ok(()) => {}
             Err(gave_up) if gave_up.is_about_records() => {
@@ -124,30 +136,32 @@ impl Worker {
                 }
                 self.isolate(gave_up, &mut lost).await;
             }
-            Err(gave_up) => self.lose(&gave_up, &mut lost),
+            Err(gave_up) => self.lose(&gave_up, &mut lost).await,
         }
+        let lost = self.durable(lost).await;
         self.settle(batch.tickets.drain(..), lost).await;
     }
 
     /// Sends the requests of a refused batch one by one, so that a bad one does not cost its neighbours.
     async fn deliver_each(&self, batch: &mut Batch) {
         for payload in batch.payloads.drain(..) {
-            let mut lost = Vec::new();
+            let mut lost = Losses::default();
             match self.send(std::slice::from_ref(&payload), &mut lost).await {
                 Ok(()) => {}
                 Err(gave_up) if gave_up.is_about_records() => self.isolate(gave_up, &mut lost).await,
-                Err(gave_up) => self.lose(&gave_up, &mut lost),
+                Err(gave_up) => self.lose(&gave_up, &mut lost).await,
             }
             // A ticket leaves the batch only when its verdict is there: a deadline finds the others in it.
+            let lost = self.durable(lost).await;
             let next = batch.tickets.len().min(1);
             self.settle(batch.tickets.drain(..next), lost).await;
         }
     }
 
     /// Sends ever smaller parts of what was refused for something in it, until what is bad stands alone.
-    async fn isolate(&self, refused: GaveUp<'_>, lost: &mut Vec<Lost>) {
+    async fn isolate(&self, refused: GaveUp<'_>, lost: &mut Losses) {
         let Some(first) = parts(&refused.left) else {
-            return self.lose(&refused, lost);
+            return self.lose(&refused, lost).await;
         };
         tracing::debug!(
             exporter = self.queue.metrics().id(),
@@ -159,13 +173,13 @@ impl Worker {
             let Err(gave_up) = self.send(std::slice::from_ref(&payload), lost).await else { continue };
             match parts(&gave_up.left).filter(|_| gave_up.is_about_records()) {
                 Some(smaller) => waiting.extend(smaller.into_iter().rev()),
-                None => self.lose(&gave_up, lost),
+                None => self.lose(&gave_up, lost).await,
             }
         }
     }
 
     /// Sends until there is a verdict; what the destination refused while it took the rest is added to `lost`.
-    async fn send<'p>(&self, payloads: &'p [Payload], lost: &mut Vec<Lost>) -> Result<(), GaveUp<'p>> {
+    async fn send<'p>(&self, payloads: &'p [Payload], lost: &mut Losses) -> Result<(), GaveUp<'p>> {
         let retry = &self.settings.retry;
         let (mut left, mut message) = (Cow::Borrowed(payloads), String::new());
         let mut deadline: Option<Instant> = None;
@@ -182,7 +196,7 @@ impl Worker {
             let (open, hint) = match self.attempt(&left).await {
                 Ok(Exported { rejected, remainder }) => {
                     let refused: u64 = rejected.iter().map(|rejected| rejected.items).sum();
-                    rejected.into_iter().for_each(|rejected| self.rejected(rejected, lost));
+                    self.rejected(rejected, &left, lost).await;
                     let Some(remainder) = remainder else {
                         pass.answered();
                         self.health.succeeded(self.queue.metrics());
@@ -247,26 +261,46 @@ impl Worker {
         }
     }
 
-    fn rejected(&self, rejected: Rejected, lost: &mut Vec<Lost>) {
-        let Rejected { reason, items, message } = rejected;
-        if items > 0 {
-            self.health.dropped(self.queue.metrics(), items, reason, &message);
-            lost.push(Lost { reason, items, blame: Blame::Rejected });
+    async fn rejected(&self, mut rejected: Vec<Rejected>, sent: &[Payload], lost: &mut Losses) {
+        rejected.retain(|rejected| rejected.items > 0);
+        for Rejected { reason, items, message, .. } in &rejected {
+            self.health.dropped(self.queue.metrics(), *items, reason, message);
+            lost.records.push(Lost { reason, items: *items, blame: Blame::Rejected });
+        }
+        if let Some(letters) = &self.letters {
+            for letter in dead_letters::letters(rejected, sent) {
+                lost.letters.push(letters.post(&letter).await);
+            }
         }
     }
 
-    fn lose(&self, gave_up: &GaveUp<'_>, lost: &mut Vec<Lost>) {
-        let blame = match gave_up.cause {
+    async fn lose(&self, gave_up: &GaveUp<'_>, lost: &mut Losses) {
+        let GaveUp { left, reason, message, cause } = gave_up;
+        let blame = match cause {
             Cause::Exhausted => Blame::Nacked,
             Cause::Refused(_) => {
                 // A destination that refuses everything (wrong credentials, say) is not well, though it answers.
-                self.health.failed(self.queue.metrics(), &gave_up.message);
+                self.health.failed(self.queue.metrics(), message);
                 Blame::Rejected
             }
         };
-        let items = items(&gave_up.left);
-        self.health.dropped(self.queue.metrics(), items, gave_up.reason, &gave_up.message);
-        lost.push(Lost { reason: gave_up.reason, items, blame });
+        let items = items(left);
+        self.health.dropped(self.queue.metrics(), items, reason, message);
+        lost.records.push(Lost { reason, items, blame });
+        if let Some(letters) = &self.letters {
+            for payload in left.iter() {
+                let letter = Letter { reason, message: message.clone(), payload: payload.clone() };
+                lost.letters.push(letters.post(&letter).await);
+            }
+        }
+    }
+
+    /// Waits for the letters of a batch: nothing is settled before they are durable, or lost.
+    async fn durable(&self, lost: Losses) -> Vec<Lost> {
+        if let Some(letters) = &self.letters {
+            letters.durable(lost.letters).await;
+        }
+        lost.records
     }
 }
 

@@ -156,7 +156,8 @@ async fn partial_success_is_told() {
     let partial = ExportLogsPartialSuccess { rejected_log_records: 3, error_message: "too old".to_owned() };
     let answer = ExportLogsServiceResponse { partial_success: Some(partial) };
     let exported = answered(&server, &*exporter, reply(200, &[PROTOBUF], answer.encode_to_vec())).await;
-    let rejected = Rejected { reason: "rejected_by_destination", items: 3, message: "too old".to_owned() };
+    let (reason, message, payloads) = ("rejected_by_destination", "too old".to_owned(), Vec::new());
+    let rejected = Rejected { reason, items: 3, message, payloads };
     assert_eq!(exported.unwrap(), Exported { rejected: vec![rejected], remainder: None });
     // Servers that answer with something of their own took it all the same.
     for body in ["{}", "{\"partialSuccess\":{}}", "OK", "\x0a\x7f"] {

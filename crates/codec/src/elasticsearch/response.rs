@@ -45,8 +45,8 @@ pub struct Answer {
 pub struct Refusal {
     /// `mapping`, `version_conflict`, `index_missing`, `index_name`, `pipeline`, `shard_limit`, `forbidden`, `too_large` or `refused`.
     pub reason: &'static str,
-    /// How many.
-    pub items: u64,
+    /// Their positions, in order.
+    pub positions: Vec<usize>,
     /// What the server said of the first one.
     pub message: String,
 }
@@ -157,10 +157,10 @@ impl Reader {
             Verdict::Refused(label) => {
                 let refusals = &mut self.answer.refusals;
                 match refusals.iter_mut().find(|refusal| refusal.reason == label) {
-                    Some(refusal) => refusal.items += 1,
+                    Some(refusal) => refusal.positions.push(position),
                     None => {
                         let message = told(outcome.status, kind, reason);
-                        refusals.push(Refusal { reason: label, items: 1, message });
+                        refusals.push(Refusal { reason: label, positions: vec![position], message });
                     }
                 }
             }
@@ -355,8 +355,8 @@ mod tests {
         let text = body(&items);
         let answer = read(text.as_bytes(), 8, true);
         assert_eq!(answer.retry, [1, 4, 5]);
-        let counted: Vec<_> = answer.refusals.iter().map(|r| (r.reason, r.items)).collect();
-        assert_eq!(counted, [("mapping", 2), ("index_missing", 1)]);
+        let refused: Vec<_> = answer.refusals.iter().map(|r| (r.reason, &r.positions[..])).collect();
+        assert_eq!(refused, [("mapping", &[2, 6][..]), ("index_missing", &[7])]);
         assert_eq!(answer.message, "429 es_rejected_execution_exception: queue full");
         assert_eq!(
             answer.refusals[0].message,
@@ -372,11 +372,11 @@ mod tests {
         let text = body(&[item(201, "", ""), item(400, "mapper_parsing_exception", "x"), item(201, "", "")]);
         for len in 0..text.len() {
             let answer = read(&text.as_bytes()[..len], 3, true);
-            let refused: u64 = answer.refusals.iter().map(|r| r.items).sum();
+            let refused: usize = answer.refusals.iter().map(|r| r.positions.len()).sum();
             assert!(!answer.message.is_empty(), "{len}");
             let read = 3 - answer.retry.len();
             assert_eq!(answer.retry, (read..3).collect::<Vec<_>>(), "{len}");
-            assert_eq!(refused, u64::from(read > 1), "{len}");
+            assert_eq!(refused, usize::from(read > 1), "{len}");
         }
         assert_eq!(read(text.as_bytes(), 3, true).retry, [0; 0]);
     }

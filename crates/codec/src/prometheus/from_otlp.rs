@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher as _;
+use std::ops::Range;
 
 use hashbrown::DefaultHashBuilder;
 use model::otlp::{ExportMetricsServiceRequest, Metric, ResourceMetrics, ScopeMetrics};
@@ -89,6 +90,8 @@ impl Default for FromOtlpOptions {
 pub struct Report {
     /// Points refused, by reason.
     pub refused: BTreeMap<Refused, u64>,
+    /// Which they are: their numbers, from 0, among the points of all requests of the call in their order. Ascending.
+    pub refused_points: Vec<(Refused, Range<u64>)>,
     /// Labels whose names met after escaping and whose values were joined.
     pub joined_labels: u64,
 }
@@ -103,6 +106,8 @@ pub struct FromOtlp {
     hashers: [DefaultHashBuilder; 2],
     seen: HashSet<(u128, i64)>,
     pub(super) report: Report,
+    /// Points of this call that were looked at, the one at hand among them.
+    pub(super) looked_at: u64,
     pub(super) scratch: Scratch,
 }
 
@@ -164,6 +169,7 @@ impl FromOtlp {
             hashers: [DefaultHashBuilder::default(), DefaultHashBuilder::default()],
             seen: HashSet::new(),
             report: Report::default(),
+            looked_at: 0,
             scratch: Scratch::default(),
         }
     }
@@ -185,6 +191,7 @@ impl FromOtlp {
         out: &mut SeriesBuilder,
     ) -> Result<Report, TooMuchText> {
         self.seen.clear();
+        self.looked_at = 0;
         let known = Known {
             name: out.intern(METRIC_NAME)?,
             le: out.intern("le")?,
@@ -326,9 +333,16 @@ impl FromOtlp {
         Ok(family)
     }
 
+    /// Refuses the last so many points that were looked at.
     pub(super) fn refuse(&mut self, reason: Refused, points: u64) {
-        if points > 0 {
-            *self.report.refused.entry(reason).or_default() += points;
+        if points == 0 {
+            return;
+        }
+        *self.report.refused.entry(reason).or_default() += points;
+        let refused = self.looked_at - points..self.looked_at;
+        match self.report.refused_points.last_mut() {
+            Some((last, range)) if *last == reason && range.end == refused.start => range.end = refused.end,
+            _ => self.report.refused_points.push((reason, refused)),
         }
     }
 

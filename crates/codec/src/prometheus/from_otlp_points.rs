@@ -115,7 +115,9 @@ impl FromOtlp {
             DELTA => reasons::DELTA,
             _ => reasons::TEMPORALITY,
         };
-        self.refuse(reason, points.count() as u64);
+        let points = points.count() as u64;
+        self.looked_at += points;
+        self.refuse(reason, points);
         None
     }
 
@@ -127,6 +129,7 @@ impl FromOtlp {
         head: Head,
         to: &mut Points<'_>,
     ) -> Result<Option<Head>, TooMuchText> {
+        self.looked_at += 1;
         self.point_labels(attributes, head.family.name, to.around, to.out)?;
         let head = Head { start_ns, time_ns, stale: flags & NO_RECORDED_VALUE != 0, ..head };
         if self.is_duplicate(head.family.name, head.time_ms()) {

@@ -29,11 +29,22 @@ fn convert_with(converter: &mut FromOtlp, message: &ExportMetricsServiceRequest)
     }
     let refused: u64 = report.refused.values().sum();
     assert_eq!(batch.items() as u64 + refused, request.items() as u64, "each point is counted once");
+    let named: u64 = report.refused_points.iter().map(|(_, points)| points.end - points.start).sum();
+    assert_eq!(refused, named);
     (batch, report)
 }
 
 fn convert(options: FromOtlpOptions, message: &ExportMetricsServiceRequest) -> (SeriesBatch, Report) {
-    convert_with(&mut FromOtlp::new(options), message)
+    let (batch, report) = convert_with(&mut FromOtlp::new(options.clone()), message);
+    // Without the points that it names as refused there is nothing to refuse, and the same comes out.
+    let refused = |n: usize| report.refused_points.iter().any(|(_, points)| points.contains(&(n as u64)));
+    if let Some(rest) = request(message).retain(|n| !refused(n)) {
+        let mut builder = SeriesBuilder::new();
+        let again = FromOtlp::new(options).convert([&rest], NOW, &mut builder).unwrap();
+        assert!(again.refused.is_empty(), "{report:?}, then {again:?}");
+        assert_eq!(lines(&builder.finish()), lines(&batch));
+    }
+    (batch, report)
 }
 
 fn series(metrics: Vec<Metric>) -> Vec<String> {

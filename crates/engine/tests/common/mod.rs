@@ -163,7 +163,8 @@ impl Exporter for Destination {
             match reply {
                 Reply::Take => Ok(Exported::default()),
                 Reply::Partial(items) => {
-                    let rejected = Rejected { reason: "not_those", items, message: "not those".to_owned() };
+                    let message = "not those".to_owned();
+                    let rejected = Rejected { reason: "not_those", items, message, payloads: Vec::new() };
                     Ok(Exported { rejected: vec![rejected], remainder: None })
                 }
                 Reply::Remainder(left) => {

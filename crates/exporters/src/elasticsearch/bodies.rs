@@ -49,12 +49,19 @@ struct Account {
     until: Instant,
     /// Whether the server has judged any record.
     judged: bool,
-    rejected: Vec<Rejected>,
+    refused: Vec<Refused>,
     left: Vec<Item>,
     message: String,
     retry_after: Option<Duration>,
     /// Something failed as a whole: what comes after it is left over unsent.
     stopped: bool,
+}
+
+/// Records refused for one reason.
+struct Refused {
+    reason: &'static str,
+    message: String,
+    items: Vec<Item>,
 }
 
 /// What an answer means for all documents of a body.
@@ -131,10 +138,10 @@ impl ElasticsearchExporter {
                     let middle = piece.start + piece.len() / 2;
                     pieces.extend([middle..piece.end, piece.start..middle]);
                 }
-                Ok(Judged::TooLarge) => account.reject(Rejected {
+                Ok(Judged::TooLarge) => account.reject(Refused {
                     reason: "too_large",
-                    items: 1,
                     message: "HTTP 413: a single document is larger than the server takes".to_owned(),
+                    items: items.to_vec(),
                 }),
                 Err(error) if !account.judged => return Err(error),
                 Err(error) => account.stop(error, items),
@@ -230,7 +237,7 @@ impl Account {
         Self {
             until,
             judged: false,
-            rejected: Vec::new(),
+            refused: Vec::new(),
             left: Vec::new(),
             message: String::new(),
             retry_after: None,
@@ -242,17 +249,19 @@ impl Account {
         let answer = read(answer, items.len(), content_ids);
         self.judged = true;
         for refusal in answer.refusals {
-            self.reject(Rejected { reason: refusal.reason, items: refusal.items, message: refusal.message });
+            let refused = refusal.positions.iter().filter_map(|position| items.get(*position).copied());
+            let items = refused.collect();
+            self.reject(Refused { reason: refusal.reason, message: refusal.message, items });
         }
         self.left.extend(answer.retry.iter().filter_map(|position| items.get(*position)));
         self.say(answer.message);
     }
 
-    fn reject(&mut self, rejected: Rejected) {
+    fn reject(&mut self, refused: Refused) {
         self.judged = true;
-        match self.rejected.iter_mut().find(|known| known.reason == rejected.reason) {
-            Some(known) => known.items += rejected.items,
-            None => self.rejected.push(rejected),
+        match self.refused.iter_mut().find(|known| known.reason == refused.reason) {
+            Some(known) => known.items.extend(refused.items),
+            None => self.refused.push(refused),
         }
     }
 
@@ -283,19 +292,30 @@ impl Account {
     }
 
     fn close(self, payloads: &[Payload]) -> Result<Exported, ExportError> {
-        let Self { rejected, left, message, retry_after, .. } = self;
+        let Self { refused, left, message, retry_after, .. } = self;
+        let mut rejected = Vec::with_capacity(refused.len());
+        for Refused { reason, message, items } in refused {
+            let payloads = chosen(payloads, &items)?;
+            rejected.push(Rejected { reason, items: items.len() as u64, message, payloads });
+        }
         if left.is_empty() {
             return Ok(Exported { rejected, remainder: None });
         }
-        let mut rest = Vec::new();
-        for of_request in left.chunk_by(|a, b| a.request == b.request) {
-            let payload = of_request.first().and_then(|item| payloads.get(item.request));
-            if let Some(payload) = payload {
-                rest.extend(thinned(&*forms::otlp(payload)?, of_request).map(Payload::from));
-            }
-        }
-        Ok(Exported { rejected, remainder: Some(Remainder { payloads: rest, message, retry_after }) })
+        let payloads = chosen(payloads, &left)?;
+        Ok(Exported { rejected, remainder: Some(Remainder { payloads, message, retry_after }) })
     }
+}
+
+/// The records that `items` name, which are in order.
+fn chosen(payloads: &[Payload], items: &[Item]) -> Result<Vec<Payload>, ExportError> {
+    let mut chosen = Vec::new();
+    for of_request in items.chunk_by(|a, b| a.request == b.request) {
+        let payload = of_request.first().and_then(|item| payloads.get(item.request));
+        if let Some(payload) = payload {
+            chosen.extend(thinned(&*forms::otlp(payload)?, of_request).map(Payload::from));
+        }
+    }
+    Ok(chosen)
 }
 
 /// The records of `request` that `items` name, which are in order.

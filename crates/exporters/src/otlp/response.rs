@@ -16,7 +16,8 @@ pub(super) fn exported(response: &[u8]) -> Exported {
         return Exported::default();
     }
     let message = printable(partial.string(2).unwrap_or_default());
-    let rejected = vec![Rejected { reason: "rejected_by_destination", items, message }];
+    // Which of them, the protocol does not say.
+    let rejected = vec![Rejected { reason: "rejected_by_destination", items, message, payloads: Vec::new() }];
     Exported { rejected, remainder: None }
 }
 

@@ -72,7 +72,7 @@ fn written(answer: &HttpResponse) -> Option<u64> {
     }
 }
 
-/// So many lost records, by the reasons that the answer gives. Prometheus has a line for each sample.
+/// So many lost records, by the reasons that the answer gives; which they are is left open. Prometheus has a line for each sample.
 pub(super) fn reasons(answer: &HttpResponse, lost: u64) -> Vec<Rejected> {
     let text = String::from_utf8_lossy(&answer.body);
     let mut found: Vec<(&'static str, u64)> = Vec::new();
@@ -93,11 +93,11 @@ pub(super) fn reasons(answer: &HttpResponse, lost: u64) -> Vec<Rejected> {
         let items = if n == last { left } else { left.min(*lines) };
         left -= items;
         if items > 0 {
-            rejected.push(Rejected { reason, items, message: message.clone() });
+            rejected.push(Rejected { reason, items, message: message.clone(), payloads: Vec::new() });
         }
     }
     if found.is_empty() && lost > 0 {
-        rejected.push(Rejected { reason: REFUSED, items: lost, message });
+        rejected.push(Rejected { reason: REFUSED, items: lost, message, payloads: Vec::new() });
     }
     rejected
 }

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use codec::prometheus::encode::{ExternalLabels, FamilyMap, gather};
-use codec::prometheus::from_otlp::FromOtlp;
+use codec::prometheus::from_otlp::{FromOtlp, Report};
 use engine::{BoxFuture, ExportError, Exported, Exporter, Rejected, Remainder, Scope};
 use model::series::{LabelHasher, SymbolHashes};
 use model::{Payload, Request, SeriesBatch, SeriesBuilder};
@@ -101,27 +101,28 @@ impl RemoteWrite {
                 Payload::Otlp(request) => Some(request),
                 Payload::Series(_) => None,
             });
-            batches.push(Arc::new(self.convert(requests, now_ms, &mut rejected)?));
+            let requests: Vec<_> = requests.collect();
+            batches.push(Arc::new(self.convert(&requests, now_ms, &mut rejected)?));
         }
         Ok((batches, rejected))
     }
 
-    fn convert<'r>(
+    fn convert(
         &self,
-        requests: impl Iterator<Item = &'r Request>,
+        requests: &[&Request],
         now_ms: i64,
         rejected: &mut Vec<Rejected>,
     ) -> Result<SeriesBatch, ExportError> {
         let mut builder = SeriesBuilder::new();
         let mut converter = self.converter.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = converter.convert(requests, now_ms, &mut builder).map_err(|error| {
+        let report = converter.convert(requests.iter().copied(), now_ms, &mut builder).map_err(|error| {
             ExportError::Permanent { reason: "too_large", message: error.to_string(), scope: Scope::Records }
         })?;
         self.sender.metrics.joined_labels.increment(report.joined_labels);
         self.sender.metrics.accumulated.set(converter.accumulated_series() as f64);
-        rejected.extend(report.refused.into_iter().map(|(reason, items)| {
+        rejected.extend(report.refused.iter().map(|(reason, items)| {
             let message = "OTLP points that Prometheus cannot have".to_owned();
-            Rejected { reason, items, message }
+            Rejected { reason, items: *items, message, payloads: refused(requests, &report, reason) }
         }));
         Ok(builder.finish())
     }
@@ -172,7 +173,8 @@ impl RemoteWrite {
             Some(Trouble::Request(message)) => {
                 let items = items(&left, batches);
                 rejected.extend(refused);
-                rejected.push(Rejected { reason: answer::REFUSED, items, message });
+                let payloads = gathered(&mut left, batches);
+                rejected.push(Rejected { reason: answer::REFUSED, items, message, payloads });
                 return Ok(Exported { rejected: std::mem::take(rejected), remainder: None });
             }
             Some(Trouble::Later { message, retry_after }) if untouched && !converted => {
@@ -181,13 +183,35 @@ impl RemoteWrite {
             Some(Trouble::Later { message, retry_after }) => (message, retry_after),
         };
         rejected.extend(refused);
-        let remainder = (!left.is_empty()).then(|| {
-            left.sort_unstable();
-            let series = left.iter().filter_map(|place| batches.get(place.batch)?.get(place.index));
-            Remainder { payloads: vec![gather(series).into()], message, retry_after }
+        let remainder = (!left.is_empty()).then(|| Remainder {
+            payloads: gathered(&mut left, batches),
+            message,
+            retry_after,
         });
         Ok(Exported { rejected: std::mem::take(rejected), remainder })
     }
+}
+
+/// The series in their order.
+fn gathered(places: &mut [Place], batches: &[Arc<SeriesBatch>]) -> Vec<Payload> {
+    places.sort_unstable();
+    vec![gather(places.iter().filter_map(|place| batches.get(place.batch)?.get(place.index))).into()]
+}
+
+/// The points of requests that were not converted for one reason.
+fn refused(requests: &[&Request], report: &Report, reason: &str) -> Vec<Payload> {
+    let mut ranges = report.refused_points.iter().filter(|(known, _)| *known == reason).peekable();
+    let mut number = 0..;
+    let mut payloads = Vec::new();
+    for request in requests {
+        let kept = request.retain(|_| {
+            let Some(point) = number.next() else { return false };
+            while ranges.next_if(|(_, range)| range.end <= point).is_some() {}
+            ranges.peek().is_some_and(|(_, range)| range.contains(&point))
+        });
+        payloads.extend(kept.map(Payload::from));
+    }
+    payloads
 }
 
 fn items(places: &[Place], batches: &[Arc<SeriesBatch>]) -> u64 {

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap};
+use codec::prometheus::encode::{EncoderV1, EncoderV2, ExternalLabels, FamilyMap, gather};
 use codec::snappy::Snappy;
 use engine::{BuildContext, Rejected};
 use http::{HeaderMap, HeaderValue, header};
 use metrics::{Counter, Gauge};
-use model::SeriesBatch;
 use model::series::SeriesRef;
+use model::{Payload, SeriesBatch};
 use net::client::{Chunks, HttpClient, HttpResponse};
 use tokio::time::Instant;
 
@@ -312,7 +312,14 @@ impl Shard {
     fn lost(&self, run: &[Place], samples: u64, lost: u64, answer: &HttpResponse, outcome: &mut Outcome) {
         let items = self.items(run);
         let lost = if lost >= samples { items } else { lost.min(items) };
-        outcome.rejected.extend(reasons(answer, lost));
+        let payloads = self.payloads(run);
+        let among = |rejected| Rejected { payloads: payloads.clone(), ..rejected };
+        outcome.rejected.extend(reasons(answer, lost).into_iter().map(among));
+    }
+
+    /// The series of a run, for dead letters.
+    fn payloads(&self, run: &[Place]) -> Vec<Payload> {
+        vec![gather(run.iter().filter_map(|place| self.series(*place))).into()]
     }
 
     fn refused(
@@ -322,11 +329,13 @@ impl Shard {
         rejected: Vec<Rejected>,
         message: String,
     ) -> Next {
+        let payloads = self.payloads(run);
         if rejected.is_empty() {
             let items = self.items(run);
-            outcome.rejected.push(Rejected { reason: REFUSED, items, message });
+            outcome.rejected.push(Rejected { reason: REFUSED, items, message, payloads: payloads.clone() });
         }
-        outcome.rejected.extend(rejected);
+        let among = |rejected| Rejected { payloads: payloads.clone(), ..rejected };
+        outcome.rejected.extend(rejected.into_iter().map(among));
         Next::Settled
     }
 }

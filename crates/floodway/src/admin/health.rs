@@ -110,6 +110,7 @@ mod tests {
             buffer: None,
             queue: None,
             breaker: None,
+            dead_letters: None,
         };
         Status {
             ready,
