@@ -4,5 +4,5 @@ use anyhow::Result;
 
 pub(crate) fn run() -> Result<()> {
     crate::lint::run()?;
-    crate::test::run(&crate::test::Args { fast: false, explore: None })
+    crate::test::run(&crate::test::Args { fast: false, explore: None, loom: false })
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask test`: the hermetic tests, then the same program against real servers.
+//! `cargo xtask test`: the hermetic tests, the models of what is lock-free, then the same program against real servers.
 //!
 //! ```text
-//! hermetic tests -> install backends -> release build -> validate pipelines/ -> what is skipped and why -> end-to-end
+//! hermetic tests -> models under loom -> install backends -> release build -> validate pipelines/ -> what is skipped and why -> end-to-end
 //! ```
 //! The end-to-end tests come last, so that the run ends with the test runner's own lines. A backend that cannot be
 //! installed here costs its tests, with the reason printed; with `CI=true` it costs the run.
@@ -24,14 +24,23 @@ pub(crate) struct Args {
     /// Only the hermetic tests, this many times, with another random seed for the property tests each time.
     #[arg(long, value_name = "TIMES", conflicts_with = "fast")]
     pub(crate) explore: Option<u32>,
+    /// Only the models of what is lock-free, in every interleaving.
+    #[arg(long, conflicts_with_all = ["fast", "explore"])]
+    pub(crate) loom: bool,
 }
 
 /// Where proptest looks for the seed of its generator.
 const SEED: &str = "PROPTEST_RNG_SEED";
 
+/// The crates whose types change with this flag; their models are the tests in modules called `loom_tests`.
+const LOOM: (&str, &[&str]) = ("--cfg floodway_loom", &["model", "engine"]);
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(times) = args.explore {
         return explore(times);
+    }
+    if args.loom {
+        return run_models();
     }
     let strict = std::env::var("CI").is_ok_and(|value| value == "true");
     if !args.fast && strict {
@@ -42,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.fast {
         return Ok(());
     }
+    run_models()?;
     let suites = e2e::find_suites()?;
     heading("real servers");
     let absent = e2e::install_needed(&suites, strict)?;
@@ -52,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let pipelines = validate_pipelines(&floodway)?;
     heading("summary so far");
     println!("hermetic tests: passed");
+    println!("models under loom: passed");
     println!("pipelines validated: {pipelines}");
     e2e::print_plan(&suites, &absent);
     heading("end-to-end tests");
@@ -75,6 +86,18 @@ fn explore(times: u32) -> Result<()> {
     }
     println!("\n{times} runs with as many seeds: all passed");
     Ok(())
+}
+
+/// Has loom try the interleavings of what is lock-free. In a target directory of its own: other flags, other builds of everything.
+fn run_models() -> Result<()> {
+    heading("models under loom");
+    let (flag, crates) = LOOM;
+    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    flags = format!("{flags} {flag}");
+    let mut command = cargo(["test", "--lib"]);
+    command.env("RUSTFLAGS", flags.trim()).env("CARGO_TARGET_DIR", target_dir()?.join("loom"));
+    command.args(crates.iter().flat_map(|name| ["--package", name]));
+    run_command(command.arg("loom_tests::"))
 }
 
 /// Checks each file under pipelines/ with the built binary; returns how many there are.

@@ -8,11 +8,11 @@
 //! (see `Permit::resize`). One atomic counter, no lock. What allocators and sockets use besides is not counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics::Gauge;
 
 use crate::metrics::names;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The limit of the process. Clones share it.
 #[derive(Clone, Debug)]

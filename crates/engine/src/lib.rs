@@ -27,8 +27,12 @@ pub mod queue;
 pub mod running;
 pub mod shutdown;
 pub mod stored;
+mod sync;
 pub mod testing;
 mod worker;
+
+#[cfg(all(test, floodway_loom))]
+mod loom_tests;
 
 pub use self::metrics::{ComponentKind, ComponentMetrics, describe_all};
 pub use breaker::{BreakerState, BreakerStatus};

@@ -18,17 +18,16 @@
 
 mod backlog;
 mod level;
+#[cfg(all(test, floodway_loom))]
+mod loom_tests;
 pub(crate) mod spool;
 mod ticket;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use metrics::{Gauge, Histogram};
 use model::{Ack, Payload, Signal, Stage};
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use self::level::Level;
@@ -39,6 +38,8 @@ use crate::budget::PermitShare;
 use crate::delivery::{OnFull, QueueSettings};
 use crate::health::QueueFill;
 use crate::metrics::{ComponentMetrics, names};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{ArrayQueue, Notified};
 
 /// Why a queue has no room for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

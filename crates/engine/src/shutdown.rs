@@ -6,9 +6,9 @@
 //! Invariant: a trigger that is dropped counts as a request, so that nothing runs on with nobody left to stop it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Notify;
+use crate::sync::Notify;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Tells when to stop. Clones hear the same trigger.
 #[derive(Clone, Debug)]

@@ -7,13 +7,18 @@
 //! Ack (clone per exporter queue) --reached(Stage)--> last clone settles --> AckWaiter resolves with the worst verdict
 //! ```
 
+#[cfg(all(test, floodway_loom))]
+mod loom_tests;
+
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use serde::{Deserialize, Serialize};
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// When a receiver answers its client.
 #[derive(
@@ -133,12 +138,14 @@ impl Ack {
 }
 
 impl Clone for Ack {
-    /// One more branch that needs a verdict. Cloning a settled token makes a settled token.
+    /// One more branch that needs a verdict. Cloning a settled token makes a settled token, and so does cloning one that
+    /// is settled meanwhile, if it was the last: the waiter may have its verdict, which stays.
     fn clone(&self) -> Self {
-        let settled = self.settled.load(Ordering::Acquire);
-        if !settled {
-            self.shared.pending.fetch_add(1, Ordering::AcqRel);
-        }
+        let one_more = || {
+            let add = |pending| (pending > 0).then_some(pending + 1);
+            self.shared.pending.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok()
+        };
+        let settled = self.settled.load(Ordering::Acquire) || !one_more();
         Self { shared: Arc::clone(&self.shared), settled: AtomicBool::new(settled) }
     }
 }

@@ -16,6 +16,7 @@ mod payload;
 mod request;
 pub mod series;
 mod splice;
+mod sync;
 mod view;
 pub mod walk;
 pub mod wire;

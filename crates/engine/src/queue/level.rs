@@ -14,12 +14,9 @@
 //! - A request that was pushed is seen by whoever abandons the queue, or its pusher sees that the queue was abandoned.
 //! - Whoever asked for a wake-up before it looked is woken by every change after its look.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
-
 use super::NoRoom;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::{Notified, Notify};
 
 const CLOSED: u64 = 1;
 const ABANDONED: u64 = 1 << 1;
