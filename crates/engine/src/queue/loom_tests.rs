@@ -245,8 +245,8 @@ fn what_does_not_fit_always_finds_room_to_be_put_back() {
     let too_large = Arc::new(Flag::new(false));
     let seen = Arc::clone(&too_large);
     check(2, move || {
-        let queue = queue(4, 2);
-        let waiters = [0; 4].map(|_| push(queue.reserve(2, 0).unwrap(), Signal::Logs));
+        let queue = queue(6, 2);
+        let waiters = [0; 6].map(|_| push(queue.reserve(2, 0).unwrap(), Signal::Logs));
         let take = |batches: usize| {
             let (queue, too_large) = (Arc::clone(&queue), Arc::clone(&too_large));
             move || {
@@ -262,7 +262,7 @@ fn what_does_not_fit_always_finds_room_to_be_put_back() {
         let other = spawn(take(2));
         take(2)();
         other.join().unwrap();
-        take(4)();
+        take(6)();
         assert!(waiters.iter().all(|waiter| waiter.verdict() == Some(Verdict::Acked)));
     });
     assert!(!seen.load(O::Relaxed));

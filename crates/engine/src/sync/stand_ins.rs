@@ -1,8 +1,11 @@
 //! What stands for tokio's `Notify` and crossbeam's `ArrayQueue` under loom, which cannot look into either.
 //!
 //! Both promise at most what the real one does, so that a model which passes here does not pass by a stronger stand-in:
-//! - `notified()` only notes how many `notify_waiters` there were; nothing is ordered by it.
+//! - A `notify_one` is ordered before whoever it wakes, and before nobody else.
 //! - `ArrayQueue` may look empty to a thread that is not ordered after the push.
+//!
+//! The lock of a `Notify` is the standard library's, which orders nothing in loom's eyes. Loom switches threads at its own
+//! operations alone: none of them, and no `Waker`, may be touched under that lock.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,14 +13,16 @@ use std::pin::Pin;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
+use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering};
-use loom::sync::{Mutex, MutexGuard};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Notify {
     /// How many `notify_waiters` there were.
     calls: AtomicUsize,
-    waiting: Mutex<Waiting>,
+    /// How many `notify_one` there were.
+    ones: AtomicUsize,
+    waiting: std::sync::Mutex<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -39,10 +44,10 @@ pub(crate) struct Notified<'a> {
 
 impl Notify {
     pub(crate) fn new() -> Self {
-        Self { calls: AtomicUsize::new(0), waiting: Mutex::new(Waiting::default()) }
+        Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -51,29 +56,37 @@ impl Notify {
     }
 
     pub(crate) fn notify_waiters(&self) {
-        let mut waiting = self.lock();
         self.calls.fetch_add(1, Ordering::SeqCst);
-        waiting.wakers.drain(..).for_each(|(_, waker)| waker.wake());
+        let woken = std::mem::take(&mut self.lock().wakers);
+        woken.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(crate) fn notify_one(&self) {
-        choose(&mut self.lock());
+        self.ones.fetch_add(1, Ordering::Release);
+        let chosen = self.lock().choose();
+        if let Some(waker) = chosen {
+            waker.wake();
+        }
     }
 }
 
-fn choose(waiting: &mut Waiting) {
-    if waiting.wakers.is_empty() {
-        waiting.permit = true;
-        return;
+impl Waiting {
+    /// The next to be woken; else a permit is left.
+    fn choose(&mut self) -> Option<Waker> {
+        if self.wakers.is_empty() {
+            self.permit = true;
+            return None;
+        }
+        let (id, waker) = self.wakers.remove(0);
+        self.chosen.push(id);
+        Some(waker)
     }
-    let (id, waker) = waiting.wakers.remove(0);
-    waiting.chosen.push(id);
-    waker.wake();
-}
 
-impl Default for Notify {
-    fn default() -> Self {
-        Self::new()
+    /// Takes a waiter out: its waker, and whether a `notify_one` chose it.
+    fn forget(&mut self, id: u64) -> (Option<Waker>, bool) {
+        let waker = self.wakers.iter().position(|(other, _)| *other == id);
+        let chosen = self.chosen.iter().position(|other| *other == id);
+        (waker.map(|at| self.wakers.remove(at).1), chosen.map(|at| self.chosen.remove(at)).is_some())
     }
 }
 
@@ -81,23 +94,22 @@ impl Future for Notified<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let notify = self.notify;
+        let (notify, waker) = (self.notify, context.waker().clone());
+        // Reads what was written last, as tokio does under its lock.
+        let calls = notify.calls.fetch_add(0, Ordering::SeqCst);
         let mut waiting = notify.lock();
-        if let Some(id) = self.id.take() {
-            waiting.wakers.retain(|(other, _)| *other != id);
-            if waiting.chosen.contains(&id) {
-                waiting.chosen.retain(|other| *other != id);
-                return Poll::Ready(());
-            }
+        let (_old, chosen) = self.id.take().map_or((None, false), |id| waiting.forget(id));
+        if calls == self.calls && !chosen && !std::mem::take(&mut waiting.permit) {
+            let id = waiting.next_id;
+            waiting.next_id += 1;
+            waiting.wakers.push((id, waker));
+            drop(waiting);
+            self.id = Some(id);
+            return Poll::Pending;
         }
-        if notify.calls.load(Ordering::SeqCst) != self.calls || std::mem::take(&mut waiting.permit) {
-            return Poll::Ready(());
-        }
-        let id = waiting.next_id;
-        waiting.next_id += 1;
-        waiting.wakers.push((id, context.waker().clone()));
-        self.id = Some(id);
-        Poll::Pending
+        drop(waiting);
+        notify.ones.fetch_add(0, Ordering::Acquire);
+        Poll::Ready(())
     }
 }
 
@@ -106,10 +118,11 @@ impl Drop for Notified<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let mut waiting = self.notify.lock();
-        waiting.wakers.retain(|(other, _)| *other != id);
-        if waiting.chosen.contains(&id) {
-            waiting.chosen.retain(|other| *other != id);
-            choose(&mut waiting);
+        let (_old, chosen) = waiting.forget(id);
+        let next = if chosen { waiting.choose() } else { None };
+        drop(waiting);
+        if let Some(waker) = next {
+            waker.wake();
         }
     }
 }
