@@ -83,6 +83,8 @@ struct Shared {
     room: Arc<Room>,
     /// There are notes, and the driver was told.
     notes: AtomicBool,
+    /// The driver was woken, and has not begun a commit since.
+    woken: AtomicBool,
     /// Appends that were handed over, or are being so: counted before they are sent, so that none that is in the channel is missing.
     sent: AtomicU64,
     /// Who waits for a flush; `None` when the driver is gone.
@@ -151,10 +153,12 @@ fn lock<S: Storage>(log: &Mutex<Log<S>>) -> MutexGuard<'_, Log<S>> {
 impl<S: Storage> Writer<S> {
     /// A writer and what must be run for it, on a thread of its own or step by step.
     pub fn new(log: Log<S>, options: WriterOptions) -> (Self, Driver<S>) {
-        let (sender, receiver) = sync_channel(options.waiting.max(1));
+        // Each of the other messages is there once at most, and takes no append's place.
+        let (sender, receiver) = sync_channel(options.waiting.max(1) + 2);
         let shared = Arc::new(Shared {
             room: Arc::clone(log.room()),
             notes: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
             sent: AtomicU64::new(0),
             flushes: Mutex::new(Some(Vec::new())),
         });
@@ -247,14 +251,14 @@ impl<S: Storage> Writer<S> {
     /// [`WriterOptions::notes_after`] and one more.
     pub fn done(&self, range: RangeInclusive<Seq>) -> Tally {
         let tally = lock(&self.log).done(range);
-        self.note();
+        self.note(tally);
         tally
     }
 
     /// As [`Log::expire`].
     pub fn expire(&self, now_ms: u64) -> Tally {
         let tally = lock(&self.log).expire(now_ms);
-        self.note();
+        self.note(tally);
         tally
     }
 
@@ -332,18 +336,20 @@ impl<S: Storage> Writer<S> {
     }
 
     /// Says once that there are notes.
-    fn note(&self) {
-        if !self.shared.notes.swap(true, Ordering::AcqRel) {
+    fn note(&self, done: Tally) {
+        if done.records > 0 && !self.shared.notes.swap(true, Ordering::AcqRel) {
             self.tell(Message::Notes);
         }
     }
 
     /// Makes the driver look at what it is not sent.
     fn wake(&self) {
-        self.tell(Message::Now);
+        if !self.shared.woken.swap(true, Ordering::AcqRel) {
+            self.tell(Message::Now);
+        }
     }
 
-    /// A full channel means that the driver is about to commit anyway.
+    /// A channel that is full all the same means that the driver is about to commit anyway.
     fn tell(&self, message: Message) {
         if let Some(sender) = &self.sender
             && let Err(full) = sender.try_send(message)

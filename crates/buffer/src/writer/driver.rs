@@ -176,6 +176,7 @@ impl<S: Storage> Driver<S> {
     fn commit(&mut self) {
         // Before the notes are written: who comes later says so anew.
         self.shared.notes.store(false, Ordering::Release);
+        self.shared.woken.store(false, Ordering::Release);
         self.notes_since = None;
         // A flush that comes from here on may have noted something that this commit does not see.
         let flushes = self.shared.flushes().as_mut().map(std::mem::take).unwrap_or_default();
