@@ -196,6 +196,9 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         self.books.level.abandon();
         self.drop_waiting();
+        if let Some(spool) = &self.spool {
+            spool.abandon();
+        }
     }
 
     fn drop_waiting(&self) {

@@ -156,6 +156,8 @@ struct State {
     reading: usize,
     /// Senders that wait for the delivery of what is in the backlog.
     waiting: BTreeMap<Seq, Ack>,
+    /// Nobody delivers any more: what is left is for the next start.
+    abandoned: bool,
     /// What the disk did not give.
     unreadable: Vec<Seq>,
     read_again: Option<Instant>,
@@ -216,14 +218,26 @@ impl Stored {
 
     /// Leaves the request to another worker.
     pub(super) fn give_back(self, ack: Option<Ack>) {
-        self.spool.lock().keep(self.seq, ack);
+        let nacked = self.spool.lock().keep(self.seq, ack);
+        drop(nacked);
     }
 }
 
 impl State {
-    fn keep(&mut self, seq: Seq, ack: Option<Ack>) {
+    fn keep(&mut self, seq: Seq, ack: Option<Ack>) -> Option<Ack> {
         self.backlog.insert(seq..=seq);
+        self.wait(seq, ack)
+    }
+
+    /// A sender waits for the delivery of a request. Given back, to be dropped without the lock, which is the nack, if nobody will
+    /// deliver it any more.
+    #[must_use = "dropping it is the nack"]
+    fn wait(&mut self, seq: Seq, ack: Option<Ack>) -> Option<Ack> {
+        if self.abandoned {
+            return ack;
+        }
         self.waiting.extend(ack.map(|ack| (seq, ack)));
+        None
     }
 
     /// Nothing is on the disk alone.
@@ -394,19 +408,36 @@ impl Spool {
 
     /// Waits until what was handed over is durable and what was delivered is noted. Returns the items that stay on the disk.
     pub(crate) async fn flush(self: &Arc<Self>) -> u64 {
+        // What is dropped now for its age is to be noted too.
+        self.run(|spool| spool.upkeep()).await;
         let (flushed, done) = oneshot::channel();
         self.disk.flush(Box::new(move |_| {
             let _ = flushed.send(());
         }));
         // An error is in the log; what is not noted is delivered twice.
         let _ = done.await;
-        self.run(|spool| spool.upkeep()).await;
+        self.account();
         self.disk.undelivered().items
+    }
+
+    /// What is on the disk stays there: who waits for its delivery is nacked.
+    pub(super) fn abandon(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.abandoned = true;
+            std::mem::take(&mut state.waiting)
+        };
+        drop(waiting);
     }
 
     /// To be called now and then: drops what is too old, and brings the books up to date.
     pub(crate) fn upkeep(&self) {
         self.disk.expire(self.clock.now_ms());
+        self.account();
+    }
+
+    /// Brings the books up to date.
+    fn account(&self) {
         let (drops, undelivered, disk_bytes) =
             (self.disk.drops(), self.disk.undelivered(), self.disk.disk_bytes());
         let mut state = self.lock();
@@ -511,8 +542,9 @@ impl Queue {
                     return self.push(queued);
                 }
                 let ack = queued.ticket.leave();
-                state.keep(seq, ack);
+                let nacked = state.keep(seq, ack);
                 drop(state);
+                drop(nacked);
                 self.books.level.more_waits();
             }
             Err(error) => {
@@ -572,7 +604,8 @@ impl Queue {
                     }
                     let ack = claim.advance(seq.saturating_add(1));
                     spool.unreadable(seq, &error);
-                    spool.lock().waiting.extend(ack.map(|ack| (seq, ack)));
+                    let nacked = spool.lock().wait(seq, ack);
+                    drop(nacked);
                 }
             }
         }
