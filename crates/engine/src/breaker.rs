@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::{LAST_PAUSE, LONGEST_HINT, RetrySettings};
 use crate::metrics::{ComponentMetrics, names};
+use crate::outside::chance;
 
 /// How an exporter's circuit breaker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -293,7 +294,7 @@ impl Pass<'_> {
 
     fn failed(mut self, hint: Option<Duration>) -> Option<Duration> {
         let (breaker, probe) = (self.breaker, self.probe.take());
-        let random = getrandom::u64().unwrap_or(u64::MAX);
+        let random = chance();
         let wait = breaker.change(|course| {
             let now = Instant::now();
             course.failed(probe, now, hint, &breaker.retry, random);

@@ -22,10 +22,13 @@ pub mod graph;
 pub mod health;
 pub mod inlet;
 pub mod metrics;
+mod outside;
 mod panics;
 pub mod queue;
 pub mod running;
 pub mod shutdown;
+#[cfg(test)]
+mod simulation;
 pub mod stored;
 mod sync;
 pub mod testing;

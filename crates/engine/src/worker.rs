@@ -37,6 +37,7 @@ use crate::dead_letters::{self, DeadLetters, Letter, Posted};
 use crate::delivery::{DeliverySettings, LAST_PAUSE, LONGEST_HINT};
 use crate::health::Health;
 use crate::metrics::names;
+use crate::outside::chance;
 use crate::panics::{Panicked, guard_future};
 use crate::queue::{Batch, Blame, Lost, Queue, Ticket};
 
@@ -217,8 +218,7 @@ impl Worker {
                 }
             };
             self.health.failed(self.queue.metrics(), &message);
-            let wait =
-                open.unwrap_or_else(|| retry.delay(failures, hint, getrandom::u64().unwrap_or(u64::MAX)));
+            let wait = open.unwrap_or_else(|| retry.delay(failures, hint, chance()));
             if deadline.is_some_and(|deadline| Instant::now() + wait > deadline) {
                 return Err(GaveUp::exhausted(left, message));
             }

@@ -24,7 +24,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use buffer::{
     Answer, Drops, Error, FileStorage, Flushed, Log, Record, Report, Seq, Storage, Tally, Writer,
@@ -42,6 +42,7 @@ use crate::component::BuildError;
 use crate::delivery::{BufferFull, BufferSettings};
 use crate::health::BufferFill;
 use crate::metrics::{ComponentMetrics, names};
+use crate::outside::now_ms;
 use crate::stored;
 
 /// For how long senders are refused after the disk did not take something.
@@ -120,7 +121,7 @@ pub(crate) enum Blocking {
     /// On the runtime's threads for it.
     Pool,
     /// On the caller's thread: for a simulated disk, whose runs are to be repeated.
-    #[allow(dead_code, reason = "simulations use it")]
+    #[cfg_attr(not(test), allow(dead_code, reason = "the simulation uses it"))]
     Here,
 }
 
@@ -175,8 +176,7 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), started_ms: since.as_millis() as u64 }
+        Self { started: Instant::now(), started_ms: now_ms() }
     }
 
     fn now_ms(&self) -> u64 {
@@ -290,17 +290,44 @@ impl Spool {
         metrics: &ComponentMetrics,
     ) -> Result<Arc<Self>, BuildError> {
         let failed = |error: Error| BuildError::because(format!("buffer.directory: {error}"), error);
+        #[cfg(test)]
+        if let Some(spool) = Self::simulated(waiting, ordered, metrics) {
+            return spool.map_err(failed);
+        }
         let storage = FileStorage::open(&settings.directory).map_err(failed)?;
         let log = Log::open(storage, options(settings)).map_err(failed)?;
         let (report, next_seq) = (log.report().clone(), log.next_seq());
         let window = Duration::from_millis(settings.window_ms);
-        // Every request that has room in the queue has a place in the writer's channel, and what wakes the writer has one as well.
-        let waiting = waiting + 64;
+        // Every request that has room in the queue has a place in the writer's channel.
         let writer = Writer::spawn(log, WriterOptions { waiting, window, ..WriterOptions::default() });
         let disk = Box::new(writer.map_err(failed)?);
         let spool = Self::new(disk, settings.max_bytes, ordered, Blocking::Pool, metrics);
         spool.recover(&report, next_seq);
         Ok(Arc::new(spool))
+    }
+
+    /// On the disk of a simulation, if there is one.
+    #[cfg(test)]
+    fn simulated(
+        waiting: usize,
+        ordered: bool,
+        metrics: &ComponentMetrics,
+    ) -> Option<Result<Arc<Self>, Error>> {
+        use crate::outside::simulated;
+        let (disk, options) = simulated::with(|outside| (outside.disk.clone(), outside.options.clone()))?;
+        let limit_bytes = options.max_bytes;
+        let log = match Log::open(disk, options) {
+            Ok(log) => log,
+            Err(error) => return Some(Err(error)),
+        };
+        let (report, next_seq) = (log.report().clone(), log.next_seq());
+        let (writer, driver) = Writer::new(log, WriterOptions { waiting, ..WriterOptions::default() });
+        simulated::drive(driver);
+        let spool = Self::new(Box::new(writer), limit_bytes, ordered, Blocking::Here, metrics);
+        spool.recover(&report, next_seq);
+        let spool = Arc::new(spool);
+        simulated::with(|outside| outside.spool = Arc::downgrade(&spool));
+        Some(Ok(spool))
     }
 
     pub(crate) fn new(
@@ -437,7 +464,7 @@ impl Spool {
     }
 
     /// Brings the books up to date.
-    fn account(&self) {
+    pub(crate) fn account(&self) {
         let (drops, undelivered, disk_bytes) =
             (self.disk.drops(), self.disk.undelivered(), self.disk.disk_bytes());
         let mut state = self.lock();
