@@ -28,6 +28,16 @@ struct SeriesV2 {
     labels_refs: Vec<u32>,
     #[prost(message, repeated, tag = "2")]
     samples: Vec<SampleMessage>,
+    #[prost(message, repeated, tag = "4")]
+    exemplars: Vec<ExemplarMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExemplarMessage {
+    #[prost(double, tag = "2")]
+    value: f64,
+    #[prost(int64, tag = "3")]
+    timestamp: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -353,4 +363,28 @@ fn settings_with_which_nothing_works_are_refused_at_build() {
         let error = build("prometheus_remote_write", &settings).err().unwrap();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn exemplars_of_their_own_go_with_their_samples_and_2_is_sent_no_series_without_one() {
+    let (server, exporter) = started(&json!({"protocol_version": "v2"})).await;
+    let mut builder = SeriesBuilder::new();
+    // As Prometheus' own sender has them: samples, then exemplars in series of their own.
+    for (name, exemplar) in [("a", false), ("a", true), ("nobody", true)] {
+        builder.series([("__name__", name)], |_| Metadata::default()).unwrap();
+        if exemplar {
+            let id = builder.intern("trace_id").unwrap();
+            builder.exemplar(&[(id, id)], 1.0, 7).unwrap();
+        } else {
+            builder.sample(Sample { value: 1.0, timestamp_ms: 7, start_ms: 0 });
+        }
+    }
+    server.will_reply(written(204, 1, ""));
+    assert_eq!(exporter.export(&[builder.finish().into()]).await.unwrap(), Exported::default());
+    assert_eq!(lines(&server.last()), ["__name__=a @7"]);
+    let request = RequestV2::decode(&plain(&server.last())[..]).unwrap();
+    assert_eq!(request.timeseries[0].exemplars, [ExemplarMessage { value: 1.0, timestamp: 7 }]);
+    let left_out = [("component", "prometheus_remote_write"), ("reason", "no_sample")];
+    let counted = engine::testing::counters().value("floodway_prometheus_dropped_exemplars_total", &left_out);
+    assert_eq!(counted, 1);
 }

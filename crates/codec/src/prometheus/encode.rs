@@ -9,7 +9,8 @@
 use std::collections::HashMap;
 
 use model::series::{
-    BucketSpan, Buckets, Count, Histogram, METRIC_NAME, MetricKind, ResetHint, Sample, SeriesBatch, SeriesRef,
+    BucketSpan, Buckets, Count, Exemplar, Histogram, METRIC_NAME, MetricKind, ResetHint, Sample, SeriesBatch,
+    SeriesRef,
 };
 use model::wire::{Wire, varint_len, zigzag};
 use model::{SeriesBuilder, Writer};
@@ -152,29 +153,37 @@ pub(super) fn name_of<'a>(series: &SeriesRef<'a>) -> &'a str {
 pub fn gather<'b>(chosen: impl IntoIterator<Item = SeriesRef<'b>>) -> SeriesBatch {
     let mut builder = SeriesBuilder::new();
     for series in chosen {
-        let (kind, help, unit) = series.metadata_text();
-        // Labels of a batch are sound, and no batch is larger than what it was gathered from.
-        let begun =
-            builder.series(series.labels().iter(), |b| b.metadata(kind, help, unit).unwrap_or_default());
-        if begun.is_err() {
-            continue;
-        }
-        if series.is_uncounted() {
-            builder.uncounted();
-        }
-        series.samples().iter().for_each(|sample| builder.sample(*sample));
-        series.histograms().for_each(|histogram| builder.histogram(&histogram));
-        for exemplar in series.exemplars() {
-            let labels: Result<Vec<_>, _> = exemplar
-                .labels
-                .iter()
-                .map(|(name, value)| Ok((builder.intern(name)?, builder.intern(value)?)))
-                .collect();
-            let labels: Vec<_> = labels.unwrap_or_else(|_: model::series::TooMuchText| Vec::new());
-            let _stored = builder.exemplar(&labels, exemplar.value, exemplar.timestamp_ms);
-        }
+        copy(&series, series.exemplars(), &mut builder);
     }
     builder.finish()
+}
+
+/// Adds a series to a batch, with these exemplars in place of its own.
+pub fn copy<'b>(
+    series: &SeriesRef<'_>,
+    exemplars: impl IntoIterator<Item = Exemplar<'b>>,
+    builder: &mut SeriesBuilder,
+) {
+    let (kind, help, unit) = series.metadata_text();
+    // Labels of a batch are sound, and no batch is larger than what it was gathered from.
+    let begun = builder.series(series.labels().iter(), |b| b.metadata(kind, help, unit).unwrap_or_default());
+    if begun.is_err() {
+        return;
+    }
+    if series.is_uncounted() {
+        builder.uncounted();
+    }
+    series.samples().iter().for_each(|sample| builder.sample(*sample));
+    series.histograms().for_each(|histogram| builder.histogram(&histogram));
+    for exemplar in exemplars {
+        let labels: Result<Vec<_>, _> = exemplar
+            .labels
+            .iter()
+            .map(|(name, value)| Ok((builder.intern(name)?, builder.intern(value)?)))
+            .collect();
+        let labels: Vec<_> = labels.unwrap_or_else(|_: model::series::TooMuchText| Vec::new());
+        let _stored = builder.exemplar(&labels, exemplar.value, exemplar.timestamp_ms);
+    }
 }
 
 /// `Sample`, the same in both protocols but for the start, which only 2.0 has.

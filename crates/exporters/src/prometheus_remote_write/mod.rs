@@ -19,6 +19,7 @@
 
 mod answer;
 mod config;
+mod exemplars;
 mod shard;
 mod version;
 
@@ -58,7 +59,8 @@ impl Exporter for RemoteWrite {
 impl RemoteWrite {
     async fn send(&self, payloads: &[Payload]) -> Result<Exported, ExportError> {
         let deadline = Instant::now() + self.timeout * USED_TIME / 100;
-        let (batches, mut rejected) = self.series(payloads)?;
+        let (mut batches, mut rejected) = self.series(payloads)?;
+        self.sender.metrics.lone_exemplars.increment(exemplars::joined(&mut batches, &self.hasher));
         let batches: Arc<[Arc<SeriesBatch>]> = batches.into();
         let families = self.families(&batches);
         let mut sending = JoinSet::new();

@@ -38,6 +38,8 @@ pub(super) struct Sender {
 pub(super) struct Metrics {
     pub(super) joined_labels: Counter,
     pub(super) accumulated: Gauge,
+    /// Exemplars whose series has no sample.
+    pub(super) lone_exemplars: Counter,
 }
 
 impl Metrics {
@@ -45,6 +47,9 @@ impl Metrics {
         Self {
             joined_labels: context.metrics.counter("floodway_prometheus_joined_labels_total", &[]),
             accumulated: context.metrics.gauge("floodway_prometheus_accumulated_series", &[]),
+            lone_exemplars: context
+                .metrics
+                .counter("floodway_prometheus_dropped_exemplars_total", &[("reason", "no_sample")]),
         }
     }
 }
@@ -210,14 +215,14 @@ impl Shard {
         match verdict(&answer, version) {
             Verdict::Taken(None) if version == Version::V2 && samples > 0 => {
                 if negotiated.is_automatic() {
-                    negotiated.found(Version::V1);
+                    negotiated.lacks_v2();
                     return Next::Halve;
                 }
                 let message = "answered yes but not how much was written: it does not speak 2.0; say `protocol_version: v1`";
                 self.refused(run, outcome, vec![], message.to_owned())
             }
             Verdict::Taken(written) => {
-                negotiated.found(version);
+                negotiated.taken(version);
                 outcome.taken = true;
                 if let Some(lost) =
                     written.and_then(|written| samples.checked_sub(written)).filter(|n| *n > 0)
@@ -227,13 +232,13 @@ impl Shard {
                 Next::Settled
             }
             Verdict::Partly { written } => {
-                negotiated.found(version);
+                negotiated.taken(version);
                 outcome.taken = true;
                 self.lost(run, samples, samples.saturating_sub(written), &answer, outcome);
                 Next::Settled
             }
             Verdict::Version if version == Version::V2 && negotiated.is_automatic() => {
-                negotiated.found(Version::V1);
+                negotiated.lacks_v2();
                 Next::Halve
             }
             Verdict::Version | Verdict::Request => Next::Stop(Trouble::Request(said(&answer))),
