@@ -228,6 +228,26 @@ async fn those_who_are_replaced_and_those_who_replace_them_share_the_folder() {
 }
 
 #[tokio::test]
+async fn what_is_refused_goes_from_the_disk_buffer_to_the_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let refuses = kept(Destination::scripted(|_| Reply::Refuse(Scope::Request)), &folder);
+    let directory = folder.path().join("buffer");
+    let buffer = serde_json::from_value(serde_json::json!({"directory": directory})).unwrap();
+    let refuses = refuses.with(|s| s.buffer = Some(buffer));
+    let source = Source::new(AckMode::Durable);
+    let running = line("letter_buffer", &source, &refuses).await;
+    for _ in 0..20 {
+        source.send(logs(3, "a")).await.unwrap();
+    }
+    until(|| dropped("letter_buffer", "bad_request") == 60).await;
+    assert!(running.stop(SOON).await.is_clean());
+    let left = Log::open(FileStorage::open(&directory).unwrap(), Options::default()).unwrap();
+    assert_eq!(left.undelivered().items, 0);
+    let letters = letters_in(&folder.path().join("letters"));
+    assert_eq!(letters.iter().map(|letter| letter.payload.items()).sum::<usize>(), 60);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_made_is_told_at_the_start_and_a_check_makes_none() {
     let folder = tempfile::tempdir().unwrap();
     let spec = |destination: &Destination| {

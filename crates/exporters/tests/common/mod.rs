@@ -149,6 +149,9 @@ pub fn grpc_reply(message: &[u8]) -> Reply {
     Response::builder().header("content-type", "application/grpc").body(body.boxed()).unwrap()
 }
 
+/// What a server answers when it is not told.
+pub type Judge = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
+
 /// hyper's own server, for HTTP/1 and 2.
 pub struct HttpServer {
     pub addr: SocketAddr,
@@ -166,11 +169,20 @@ impl Drop for HttpServer {
 impl HttpServer {
     /// Answers with `replies` in turn; then with 599.
     pub async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start_with(replies, Arc::new(|_| reply(599, &[], "no answer is left"))).await
+    }
+
+    /// Answers each request as `judge` says.
+    pub async fn judging(judge: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with([], Arc::new(judge)).await
+    }
+
+    async fn start_with(replies: impl IntoIterator<Item = Reply>, judge: Judge) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let replies = Arc::new(Mutex::new(replies.into_iter().collect()));
-        let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&replies)));
+        let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&replies), judge));
         Self { addr, seen, replies, task }
     }
 
@@ -183,25 +195,31 @@ impl HttpServer {
     }
 }
 
-async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>, replies: Arc<Mutex<VecDeque<Reply>>>) {
+async fn serve(
+    listener: TcpListener,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+    judge: Judge,
+) {
     // Dropped with the server, and the connections with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
-        let (seen, replies) = (Arc::clone(&seen), Arc::clone(&replies));
+        let (seen, replies, judge) = (Arc::clone(&seen), Arc::clone(&replies), Arc::clone(&judge));
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (seen, replies) = (Arc::clone(&seen), Arc::clone(&replies));
+            let (seen, replies, judge) = (Arc::clone(&seen), Arc::clone(&replies), Arc::clone(&judge));
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await?.to_bytes();
-                seen.lock().unwrap().push(Seen {
+                let request = Seen {
                     path: parts.uri.path().to_owned(),
                     query: parts.uri.query().unwrap_or_default().to_owned(),
                     headers: parts.headers,
                     body,
-                });
+                };
+                seen.lock().unwrap().push(request.clone());
                 let next = replies.lock().unwrap().pop_front();
-                Ok::<_, hyper::Error>(next.unwrap_or_else(|| reply(599, &[], "no answer is left")))
+                Ok::<_, hyper::Error>(next.unwrap_or_else(|| judge(&request)))
             }
         });
         connections.spawn(async move {
