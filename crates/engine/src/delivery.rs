@@ -43,7 +43,9 @@ impl DeliverySettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueSettings {
-    /// Most bytes waiting or in flight. Default 33554432 (32 MiB).
+    /// Most bytes waiting or in flight. Default 33554432 (32 MiB). Never more than a share of `limits.memory`, which is divided by
+    /// the number of exporters and one, so that a destination that is down leaves the others their memory; one request may be
+    /// larger.
     #[schemars(range(min = 1))]
     pub max_bytes: usize,
     /// Most requests waiting or in flight. Default 4096. At most 1048576.

@@ -233,6 +233,9 @@ impl Graph {
         let bare = spec.exporters.iter().filter(|exporter| exporter.config.delivery().buffer.is_none());
         let unbuffered: Vec<_> = bare.map(|exporter| exporter.id.clone()).collect();
         let exporters = build_exporters(spec.exporters, &plan, dry_run)?;
+        // A queue that is full because its destination is down leaves the others their shares, and receivers one to work with.
+        let share = spec.budget_bytes / (exporters.len() + 1);
+        exporters.iter().for_each(|exporter| exporter.queue.limit_to(share));
         let pipelines = plan
             .pipelines
             .iter()

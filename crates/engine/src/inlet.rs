@@ -169,17 +169,21 @@ impl Inlet {
     }
 
     /// Hands over a request and waits for what the receiver's `ack` asks for. While a queue is full it first waits for room, up
-    /// to that queue's `max_wait_ms`; with room there, `ack: received` never waits.
+    /// to that queue's `max_wait_ms`, unless a quarter of what the queue holds waits already; with room there, `ack: received`
+    /// never waits.
     ///
     /// # Errors
     /// What to tell the sender. A retryable refusal left nothing behind, save after `not_delivered`.
     pub async fn send(&self, payload: impl Into<Payload>, permit: Permit) -> Result<(), Refusal> {
         let payload = payload.into();
         let slots = match self.reserve(&payload) {
-            Err(Blocked { full: Some(full), .. }) => {
-                let deadline = Instant::now() + full.max_wait();
-                self.wait_for_room(&payload, full, Some(deadline)).await
-            }
+            Err(Blocked { full: Some(full), refusal }) => match full.line_up(payload.size()) {
+                Some(_in_line) => {
+                    let deadline = Instant::now() + full.max_wait();
+                    self.wait_for_room(&payload, full, Some(deadline)).await
+                }
+                None => Err(self.door.refuse(payload.items() as u64, refusal)),
+            },
             other => other.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal)),
         }?;
         self.place(slots, payload, permit)?.settled().await
@@ -339,7 +343,7 @@ fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slot
 fn no_room_refusal(queue: &Queue, bytes: usize, no_room: NoRoom) -> Refusal {
     let exporter = queue.metrics().id();
     if no_room == NoRoom::TooLarge {
-        let limit = queue.limit_bytes();
+        let limit = queue.largest_request();
         return Refusal::permanent(
             "too_large",
             format!(

@@ -41,6 +41,9 @@ use crate::metrics::{ComponentMetrics, names};
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{ArrayQueue, Notified};
 
+/// Of a queue's limit of bytes, this part may wait for room.
+const LINE: usize = 4;
+
 /// Why a queue has no room for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
@@ -87,6 +90,8 @@ struct Books {
     on_full: OnFull,
     abandoned_items: AtomicU64,
     max_wait: Duration,
+    /// Bytes of those who wait for room and could be refused instead.
+    in_line: AtomicUsize,
     metrics: ComponentMetrics,
     gauge_bytes: Gauge,
     gauge_requests: Gauge,
@@ -119,6 +124,7 @@ impl Queue {
             on_full: settings.on_full,
             abandoned_items: AtomicU64::new(0),
             max_wait: Duration::from_millis(settings.max_wait_ms),
+            in_line: AtomicUsize::new(0),
             gauge_bytes: metrics.gauge(names::QUEUE_BYTES, &[]),
             gauge_requests: metrics.gauge(names::QUEUE_REQUESTS, &[]),
             gauge_items: metrics.gauge(names::QUEUE_ITEMS, &[]),
@@ -154,6 +160,23 @@ impl Queue {
         self.books.max_wait
     }
 
+    /// Lowers its limit of bytes to its share of the memory budget.
+    pub(crate) fn limit_to(&self, share: usize) {
+        let books = &self.books;
+        books.level.limit_to(share);
+        books.metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(books.level.limit_bytes() as f64);
+    }
+
+    /// A place among those who wait for room, with `bytes` in their hands; `None` if too much waits already. So what a
+    /// destination that is down costs the memory budget has an end, and other pipelines have the rest.
+    pub(crate) fn line_up(&self, bytes: usize) -> Option<InLine<'_>> {
+        let most = self.limit_bytes() / LINE;
+        let add =
+            |had: usize| (had == 0 || had.saturating_add(bytes) <= most).then_some(had.saturating_add(bytes));
+        let waits = self.books.in_line.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        waits.is_ok().then_some(InLine { queue: self, bytes })
+    }
+
     /// Resolves when room was given back or the queue was closed. Must be made before asking for room, or a wake-up is lost.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.books.level.freed()
@@ -162,6 +185,11 @@ impl Queue {
     /// The most bytes that it takes.
     pub fn limit_bytes(&self) -> usize {
         self.books.level.limit_bytes()
+    }
+
+    /// The largest request that it takes.
+    pub(crate) fn largest_request(&self) -> usize {
+        self.books.level.most_bytes()
     }
 
     /// The exporter's counters.
@@ -273,6 +301,19 @@ impl Lane {
 
     fn is_empty(&self) -> bool {
         self.put_back.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// A place among those who wait for room.
+#[derive(Debug)]
+pub(crate) struct InLine<'q> {
+    queue: &'q Queue,
+    bytes: usize,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.queue.books.in_line.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -9,10 +9,13 @@
 //! ```
 //!
 //! Invariants:
-//! - What was reserved is within both limits; only `resize` may pass the limit of bytes, by what processors added.
+//! - What was reserved is within both limits; only `resize` may pass the limit of bytes, by what processors added, and a single
+//!   request that is larger than its queue's share of the budget.
 //! - After `close` nothing is let in, so a queue that is closed and counts no requests stays drained.
 //! - A request that was pushed is seen by whoever abandons the queue, or its pusher sees that the queue was abandoned.
 //! - Whoever asked for a wake-up before it looked is woken by every change after its look.
+
+use std::sync::atomic::AtomicUsize;
 
 use super::NoRoom;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
@@ -28,7 +31,9 @@ const MOST_BYTES: u64 = u64::MAX / BYTE;
 
 #[derive(Debug)]
 pub(super) struct Level {
-    limit_bytes: usize,
+    /// Changes as rarely as a configuration, and nothing hangs on who sees it when.
+    limit_bytes: AtomicUsize,
+    most_bytes: usize,
     limit_requests: usize,
     word: AtomicU64,
     /// For workers: there is something to take, or nothing will come any more.
@@ -55,10 +60,11 @@ impl Level {
     /// Limits beyond what the word can count (a TiB, four million requests) are cut to that.
     pub(super) fn new(limit_bytes: usize, limit_requests: usize) -> Self {
         // Half of what fits is left to what processors add.
-        let limit_bytes = (limit_bytes as u64).min(MOST_BYTES / 2) as usize;
+        let most_bytes = (limit_bytes as u64).min(MOST_BYTES / 2) as usize;
         let limit_requests = (limit_requests as u64).clamp(1, MOST_REQUESTS) as usize;
         Self {
-            limit_bytes,
+            limit_bytes: AtomicUsize::new(most_bytes),
+            most_bytes,
             limit_requests,
             word: AtomicU64::new(0),
             wake: Notify::new(),
@@ -68,7 +74,17 @@ impl Level {
     }
 
     pub(super) fn limit_bytes(&self) -> usize {
-        self.limit_bytes
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn most_bytes(&self) -> usize {
+        self.most_bytes
+    }
+
+    /// From now on takes at most `share` bytes, or what it was made for if that is less. A request that is larger than the share
+    /// alone is taken when there is no other.
+    pub(super) fn limit_to(&self, share: usize) {
+        self.limit_bytes.store(self.most_bytes.min(share), Ordering::Relaxed);
     }
 
     pub(super) fn limit_requests(&self) -> usize {
@@ -77,13 +93,14 @@ impl Level {
 
     /// Takes room for one request of `wanted` bytes, or nothing.
     pub(super) fn reserve(&self, wanted: usize) -> Result<(), NoRoom> {
-        if wanted > self.limit_bytes {
+        let limit_bytes = self.limit_bytes();
+        if wanted > self.most_bytes {
             return Err(NoRoom::TooLarge);
         }
         let fits = |word: u64| {
             word & CLOSED == 0
                 && requests(word) < self.limit_requests as u64
-                && bytes(word) + wanted as u64 <= self.limit_bytes as u64
+                && (bytes(word) + wanted as u64 <= limit_bytes as u64 || requests(word) == 0)
         };
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -96,7 +113,7 @@ impl Level {
     /// Whether less than half of both limits is taken.
     pub(super) fn is_below_half(&self) -> bool {
         let (bytes, requests) = self.taken();
-        bytes <= self.limit_bytes / 2 && requests <= self.limit_requests / 2
+        bytes <= self.limit_bytes() / 2 && requests <= self.limit_requests / 2
     }
 
     /// Wakes those who wait for room, where room is given back elsewhere.
@@ -214,6 +231,22 @@ mod tests {
         assert_eq!(level.taken(), (10, 1), "flags leave the counts alone");
         level.release(10);
         assert!(level.is_drained() && level.pushed());
+    }
+
+    #[test]
+    fn a_share_lowers_the_limit_and_never_raises_it() {
+        let level = Level::new(100, 2);
+        level.limit_to(50);
+        level.reserve(20).unwrap();
+        assert_eq!(level.reserve(31), Err(NoRoom::Full));
+        level.release(20);
+        level.reserve(100).unwrap();
+        assert_eq!(level.reserve(1), Err(NoRoom::Full));
+        level.release(100);
+        level.limit_to(1000);
+        assert_eq!(level.reserve(101), Err(NoRoom::TooLarge));
+        level.reserve(60).unwrap();
+        level.reserve(40).unwrap();
     }
 
     #[test]
