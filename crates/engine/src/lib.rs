@@ -11,7 +11,7 @@
 //! - For a pipeline with one exporter, `accepted = delivered + dropped + buffered`, in records, at all times. See [`metrics`].
 //! - Nothing in this crate names a component, a protocol or a file format.
 //!
-//! Not here yet, and where it will go: the disk buffer stands between [`queue`] and [`delivery`], and reload swaps what stands behind an [`inlet::Inlet`].
+//! With a disk buffer what is pushed is written and synced first ([`queue`]). Not here: sockets, formats, and what destinations are.
 
 mod breaker;
 pub mod budget;

@@ -241,6 +241,8 @@ async fn what_is_refused_goes_from_the_disk_buffer_to_the_letters() {
     }
     until(|| dropped("letter_buffer", "bad_request") == 60).await;
     assert!(running.stop(SOON).await.is_clean());
+    // Its inlet leads to the queue, whose buffer has the folder.
+    drop(source);
     let left = Log::open(FileStorage::open(&directory).unwrap(), Options::default()).unwrap();
     assert_eq!(left.undelivered().items, 0);
     let letters = letters_in(&folder.path().join("letters"));
