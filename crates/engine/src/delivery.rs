@@ -88,6 +88,10 @@ pub struct BufferSettings {
     #[serde(default)]
     #[schemars(range(max = 1000))]
     pub window_ms: u64,
+    /// Set by [`GraphSpec::replaying`](crate::GraphSpec::replaying), never by a user: what is not delivered whole stays in the
+    /// folder, and is not read again before the next start.
+    #[serde(skip)]
+    pub replay: bool,
 }
 
 /// What a full disk buffer does.

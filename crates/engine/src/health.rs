@@ -98,6 +98,9 @@ pub struct BufferFill {
     pub disk_bytes: u64,
     /// The most that they may take.
     pub limit_bytes: u64,
+    /// Requests of them that are left where they are: what a replay could not deliver.
+    #[serde(skip)]
+    pub left_requests: u64,
     /// What the disk did not do, until it works again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

@@ -25,6 +25,7 @@ pub mod metrics;
 mod outside;
 mod panics;
 pub mod queue;
+mod replay;
 pub mod running;
 pub mod shutdown;
 #[cfg(test)]
@@ -53,5 +54,6 @@ pub use delivery::{
 pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};
 pub use health::{BufferFill, ComponentStatus, QueueFill, State, Status};
 pub use inlet::{Entered, Inlet, Refusal};
+pub use replay::Progress;
 pub use running::{DrainReport, Monitor, Running};
 pub use shutdown::{Shutdown, ShutdownTrigger};

@@ -77,6 +77,14 @@ pub fn decode(tag: u8, bytes: Bytes) -> Result<Payload, Unreadable> {
     Ok(request.into())
 }
 
+/// Reads what [`encode`] or [`encode_letter`] made, without the envelope.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn decode_any(tag: u8, bytes: Bytes) -> Result<Payload, Unreadable> {
+    if is_letter(tag) { Ok(decode_letter(tag, bytes)?.payload) } else { decode(tag, bytes) }
+}
+
 /// Whether a record with this tag is a dead letter.
 pub fn is_letter(tag: u8) -> bool {
     tag & LETTER != 0
@@ -221,6 +229,7 @@ mod tests {
             prop_assert_eq!(&decode(tag, bytes).unwrap(), &payload);
             let (tag, bytes) = encode_letter(&reason, &message, &payload);
             prop_assert!(is_letter(tag));
+            prop_assert_eq!(decode_any(tag, bytes.clone()).unwrap(), payload.clone());
             prop_assert_eq!(decode_letter(tag, bytes).unwrap(), Letter { reason, message, payload });
         }
 

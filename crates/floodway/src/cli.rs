@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Replace peer ids in any text: standard input to standard output.
     #[command(after_help = REDACT_HELP)]
     Redact(RedactArgs),
-    /// Look into the folder of a disk buffer or of dead letters.
+    /// Look into the folder of a disk buffer or of dead letters, and deliver what is in it.
     #[command(subcommand)]
     Buffer(BufferCommand),
 }
@@ -55,6 +55,9 @@ pub(crate) enum BufferCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Deliver what waits in the folder of a stopped process, through one exporter of a configuration file.
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
 }
 
 const RUN_HELP: &str = "\
@@ -71,6 +74,26 @@ Example: kubectl logs ipfs-0 | floodway redact > shareable.log
 
 The same key gives the same pseudonyms as a running pipeline. Without --key-file the key is the quickstart's, \
 ./floodway-data/redact.key, and is made if there is none.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// The configuration file with the exporter.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The exporter's key in the file: `loki`, `otlp/second`. Only its settings count: no pipeline, no processor.
+    #[arg(long, value_name = "ID")]
+    pub(crate) exporter: String,
+}
+
+const REPLAY_HELP: &str = "\
+What the destination takes is noted as delivered; what it refuses for good stays in the folder. While the destination cannot be \
+reached it is tried again. Ctrl-C stops: what is left stays in the folder.
+
+Exit codes: 0 everything delivered, 1 wrong folder or configuration, 3 could not start (a process uses the folder), 4 something is \
+left in the folder, 130/143 ended by a second signal.";
 
 const BUFFER_HELP: &str = "Exit codes: 0 sound, 1 something is damaged or cannot be read.";
 

@@ -130,6 +130,8 @@ pub(crate) struct Spool {
     disk: Box<dyn Disk>,
     limit_bytes: u64,
     ordered: bool,
+    /// What is not delivered whole stays: [`BufferSettings::replay`].
+    replay: bool,
     blocking: Blocking,
     clock: Clock,
     state: Mutex<State>,
@@ -159,6 +161,8 @@ struct State {
     waiting: BTreeMap<Seq, Ack>,
     /// Nobody delivers any more: what is left is for the next start.
     abandoned: bool,
+    /// Requests that stay where they are until the next start.
+    left: u64,
     /// What the disk did not give.
     unreadable: Vec<Seq>,
     read_again: Option<Instant>,
@@ -209,8 +213,13 @@ impl fmt::Debug for Spool {
 }
 
 impl Stored {
-    /// Notes that the request is delivered or given up; false if the log has dropped it meanwhile.
-    pub(super) fn done(self) -> bool {
+    /// Notes that the request is delivered or, if `lost`, given up; false if it is not for us to count: the log has dropped it
+    /// meanwhile, or it stays.
+    pub(super) fn done(self, lost: bool) -> bool {
+        if lost && self.spool.replay {
+            self.spool.lock().left += 1;
+            return false;
+        }
         let tally = self.spool.disk.done(self.seq..=self.seq);
         self.spool.gauges.items.decrement(tally.items as f64);
         tally.records > 0
@@ -301,7 +310,8 @@ impl Spool {
         // Every request that has room in the queue has a place in the writer's channel.
         let writer = Writer::spawn(log, WriterOptions { waiting, window, ..WriterOptions::default() });
         let disk = Box::new(writer.map_err(failed)?);
-        let spool = Self::new(disk, settings.max_bytes, ordered, Blocking::Pool, metrics);
+        let mut spool = Self::new(disk, settings.max_bytes, ordered, Blocking::Pool, metrics);
+        spool.replay = settings.replay;
         spool.recover(&report, next_seq);
         Ok(Arc::new(spool))
     }
@@ -346,6 +356,7 @@ impl Spool {
             disk,
             limit_bytes,
             ordered,
+            replay: false,
             blocking,
             clock: Clock::start(),
             state: Mutex::default(),
@@ -474,6 +485,7 @@ impl Spool {
         state.fill.bytes = undelivered.bytes;
         state.fill.disk_bytes = disk_bytes;
         state.fill.limit_bytes = self.limit_bytes;
+        state.fill.left_requests = state.left;
         if state.read_again.is_some_and(|at| at <= Instant::now()) {
             state.read_again = None;
             for seq in std::mem::take(&mut state.unreadable) {
@@ -517,8 +529,12 @@ impl Spool {
     fn unreadable(&self, seq: Seq, error: &Error) {
         tracing::warn!(exporter = self.metrics.id(), "disk buffer: {error}; trying again later");
         let mut state = self.lock();
-        state.unreadable.push(seq);
-        state.read_again.get_or_insert_with(|| Instant::now() + READ_AGAIN);
+        if self.replay {
+            state.left += 1;
+        } else {
+            state.unreadable.push(seq);
+            state.read_again.get_or_insert_with(|| Instant::now() + READ_AGAIN);
+        }
         state.fill.last_error = Some(error.to_string());
     }
 }
@@ -650,7 +666,7 @@ impl Queue {
     ) -> bool {
         let Record { seq, entered_ms, tag, items, bytes } = record;
         let size = bytes.len();
-        let payload = match stored::decode(tag, bytes) {
+        let payload = match stored::decode_any(tag, bytes) {
             Ok(payload) => payload,
             Err(error) => {
                 claim.advance(seq.saturating_add(1));
@@ -676,7 +692,7 @@ impl Queue {
     fn give_up(&self, stored: Stored, items: u32, message: &str) {
         let exporter = self.books.metrics.id();
         tracing::warn!(exporter, items, "disk buffer: a request in it is not what was written: {message}");
-        if stored.done() {
+        if stored.done(true) {
             self.books.metrics.dropped("buffer_unreadable", u64::from(items));
         }
     }

@@ -152,7 +152,7 @@ impl Ticket {
         let metrics = &room.books.metrics;
         let items: u64 = lost.iter().map(|lost| lost.items).sum();
         // What the disk buffer dropped meanwhile, for want of room, is counted as dropped.
-        if self.stored.take().is_none_or(|stored| stored.done()) {
+        if self.stored.take().is_none_or(|stored| stored.done(!lost.is_empty())) {
             metrics.delivered(self.signal, self.items.saturating_sub(items));
             lost.iter().for_each(|lost| metrics.dropped(lost.reason, lost.items));
         }

@@ -40,7 +40,7 @@ fn workers(settings: &Settings) -> usize {
     settings.runtime.workers.map_or_else(cores, |workers| usize::from(workers.get()))
 }
 
-fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
+pub(super) fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers(settings))
         .thread_name("floodway")
@@ -150,19 +150,19 @@ fn report_drain(report: &DrainReport, before: Totals, after: Totals) {
 }
 
 /// The signals that stop the program.
-struct Signals {
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// The next one, as the exit code of a process that it ends at once.
-    async fn next(&mut self) -> u8 {
+    pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.terminate.recv() => 143,
             _ = self.interrupt.recv() => 130,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
 
 use buffer::{FileStorage, Log, Options};
 use engine::stored;
@@ -10,7 +10,7 @@ use model::series::{Metadata, STALE_NAN_BITS, Sample};
 use model::{Payload, Request, SeriesBuilder, Signal, Writer};
 use serde_json::{Value, json};
 
-use crate::support::{run, stderr, stdout};
+use crate::support::{command, run, stderr, stdout, wait_for};
 
 /// 2026-03-01T12:00:00Z
 const NOON_MS: u64 = 1_772_366_400_000;
@@ -238,4 +238,106 @@ fn validate_says_what_buffers_hold() {
         text.starts_with("exporters.otlp.dead_letters.directory: d is not the folder of a buffer"),
         "{text}"
     );
+}
+
+/// Ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A configuration whose file exporter writes `out/logs.jsonl`, and whose OTLP exporter sends to `address`.
+fn replay_config(folder: &Path, address: &str) {
+    let text = format!(
+        "receivers:\n  otlp: {{ http: {{ endpoint: '127.0.0.1:0' }} }}\nexporters:\n  file: {{ directory: out }}\n  otlp:\n    \
+         endpoint: 'http://{address}'\n    dead_letters: {{ directory: d }}\n    retry: {{ initial_backoff_ms: 10, max_backoff_ms: 50 }}\n\
+         pipelines:\n  logs: {{ receivers: [otlp], exporters: [file, otlp] }}\nlog: {{ level: warn }}\n"
+    );
+    fs::write(folder.join("x.yaml"), text).unwrap();
+}
+
+#[test]
+fn replay_delivers_what_waits_and_leaves_an_empty_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    replay_config(folder.path(), "127.0.0.1:1");
+    let mut log = open(&folder.path().join("d"));
+    for n in 0..20 {
+        append(&mut log, 1, stored::encode_letter("rejected", "no", &log_line(&format!("line-{n}-"))));
+    }
+    drop(log);
+    let args = ["buffer", "replay", "d", "--config", "x.yaml", "--exporter", "file"];
+    let output = run(folder.path(), &args, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("20 requests delivered, nothing is left"), "{}", stderr(&output));
+    let written = fs::read_to_string(folder.path().join("out/logs.jsonl")).unwrap();
+    assert!((0..20).all(|n| written.matches(&format!("line-{n}-")).count() == 1), "{written}");
+    assert!(stdout(&run(folder.path(), &["buffer", "check", "d"], b"")).contains("nothing waits"));
+    // And once more: nothing to do.
+    assert_eq!(run(folder.path(), &args, b"").status.code(), Some(0));
+    assert_eq!(fs::read_to_string(folder.path().join("out/logs.jsonl")).unwrap(), written);
+}
+
+#[test]
+fn replay_to_a_dead_destination_goes_on_until_it_is_stopped_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    replay_config(folder.path(), "127.0.0.1:1");
+    let mut log = open(&folder.path().join("d"));
+    (0..5).for_each(|n| _ = append(&mut log, 1, stored::encode(&log_line(&n.to_string()))));
+    drop(log);
+    let errors = folder.path().join("errors");
+    let mut child = command(folder.path())
+        .args(["buffer", "replay", "d", "--config", "x.yaml", "--exporter", "otlp"])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&errors).unwrap())
+        .spawn()
+        .map(Killed)
+        .unwrap();
+    wait_for("progress", || {
+        fs::read_to_string(&errors)
+            .ok()
+            .filter(|text| text.contains("0 of 5 requests delivered, 5 wait; trying again"))
+    });
+    // Two of them at a time would deliver everything twice.
+    let args = ["buffer", "replay", "d", "--config", "x.yaml", "--exporter", "file"];
+    let second = run(folder.path(), &args, b"");
+    assert_eq!(second.status.code(), Some(3), "{}", stderr(&second));
+    assert!(stderr(&second).contains("d is used by another"), "{}", stderr(&second));
+    let id = rustix::process::Pid::from_raw(child.0.id().cast_signed()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let status = wait_for("the end", || child.0.try_wait().unwrap());
+    let text = fs::read_to_string(&errors).unwrap();
+    assert_eq!(status.code(), Some(4), "{text}");
+    assert!(text.contains("0 requests delivered, 5 are left in d"), "{text}");
+    assert_eq!(run(folder.path(), &args, b"").status.code(), Some(0));
+    assert_eq!(fs::read_to_string(folder.path().join("out/logs.jsonl")).unwrap().lines().count(), 5);
+}
+
+#[test]
+fn replay_says_what_it_cannot_do() {
+    let folder = tempfile::tempdir().unwrap();
+    replay_config(folder.path(), "127.0.0.1:1");
+    make_buffer(&folder.path().join("b"));
+    let config = fs::read_to_string(folder.path().join("x.yaml")).unwrap();
+    let loki = config.replace("  file: {", "  loki: { endpoint: 'http://127.0.0.1:1' }\n  file: {");
+    fs::write(folder.path().join("loki.yaml"), loki).unwrap();
+    for (directory, file, exporter, what) in [
+        ("none", "x.yaml", "file", "none: No such file"),
+        ("b", "y.yaml", "file", "y.yaml"),
+        ("b", "x.yaml", "lokki", "x.yaml has no exporter lokki; it has: file, otlp"),
+        ("b", "loki.yaml", "loki", "the folder holds series, which exporter loki does not deliver"),
+    ] {
+        let output = run(
+            folder.path(),
+            &["buffer", "replay", directory, "--config", file, "--exporter", exporter],
+            b"",
+        );
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+    }
+    let output = run(folder.path(), &["buffer", "check", "b"], b"");
+    assert!(stdout(&output).contains("2 requests (4 items"), "{}", stdout(&output));
 }

@@ -1,9 +1,10 @@
 //! `floodway buffer`: looks into the folder of a disk buffer or of dead letters, and sends what is in it.
 //!
 //! `check` and `dump` change nothing and take no lock, so that they also work beside a running process, which may be writing
-//! while they read. `folder` reads the records, `show` writes them as JSON.
+//! while they read. `folder` reads the records, `show` writes them as JSON, `replay` delivers them.
 
 mod folder;
+mod replay;
 mod show;
 
 use std::io::{self, ErrorKind, Write as _};
@@ -22,6 +23,7 @@ pub(crate) fn run(command: &BufferCommand) -> anyhow::Result<ExitCode> {
     match command {
         BufferCommand::Check { directory, json } => check(directory, *json),
         BufferCommand::Dump { directory, all } => dump(directory, *all),
+        BufferCommand::Replay(args) => replay::run(args),
     }
 }
 
