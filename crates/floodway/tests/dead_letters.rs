@@ -62,7 +62,7 @@ pipelines:
   main: {{receivers: [otlp, logstash], processors: [redact], exporters: [otlp]}}
 "
     ));
-    let peers: Vec<Peer> = one_of_each();
+    let peers = one_of_each();
     let spellings: Vec<Spelling> = peers.iter().flat_map(Peer::spellings).collect();
     let mut texts = spellings.iter().map(|spelling| format!("dial {} failed", spelling.text)).cycle();
     let mut text = || texts.next().unwrap();
