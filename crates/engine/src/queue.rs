@@ -12,7 +12,7 @@
 //!   leaving the queue. So an `ArrayQueue` with room for `max_requests` is never full.
 //! - A request that stands in the queue ends in exactly one of delivered and dropped. A `Ticket` that is lost on the way
 //!   (panic, deadline) counts as dropped and is a nack.
-//! - No lock: crossbeam `ArrayQueue`s, and [`level`], which holds everything that threads race for.
+//! - No lock: crossbeam `ArrayQueue`s, and `level`, which holds everything that threads race for.
 //!
 //! It does not order requests: lanes are drained in turn, and workers overtake each other.
 
