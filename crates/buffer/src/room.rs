@@ -98,11 +98,22 @@ impl Reservation {
     /// # Errors
     /// [`Error::Full`], [`Error::TooLarge`]; it stays as it was then.
     pub fn resize(&mut self, payload: usize) -> Result<(), Error> {
+        self.change(payload, !self.room.drops_oldest())
+    }
+
+    /// As [`Reservation::resize`], but over the limits if need be: for a record that has grown after its sender was let in.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; it stays as it was then.
+    pub fn stretch(&mut self, payload: usize) -> Result<(), Error> {
+        self.change(payload, false)
+    }
+
+    fn change(&mut self, payload: usize, checked: bool) -> Result<(), Error> {
         let cost = on_disk(payload);
         if cost > self.bytes {
             self.room.cost(payload)?;
-            let more = cost - self.bytes;
-            if !self.room.bytes.take(more, !self.room.drops_oldest()) {
+            if !self.room.bytes.take(cost - self.bytes, checked) {
                 return Err(Error::Full { limit: "max_bytes" });
             }
         } else {

@@ -210,6 +210,10 @@ fn a_payload_may_have_another_size_than_its_room() {
     assert!(matches!(answers[2], Err(Error::Full { .. })), "{answers:?}");
     assert!(matches!(answers[3], Err(Error::TooLarge { .. })), "{answers:?}");
     assert!(writer.reserved_bytes() > 20_000);
+    assert!(matches!(room.resize(64_000), Err(Error::Full { .. })));
+    room.stretch(64_000).unwrap();
+    assert!(matches!(room.stretch(70_000), Err(Error::TooLarge { .. })));
+    assert!(writer.reserve(0).is_err(), "over the limit");
     room.resize(0).unwrap();
     assert!(writer.reserved_bytes() < 100);
     drop(room);
