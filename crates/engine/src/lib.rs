@@ -28,7 +28,7 @@ pub mod queue;
 mod replay;
 pub mod running;
 pub mod shutdown;
-#[cfg(test)]
+#[cfg(all(test, not(floodway_loom)))]
 mod simulation;
 pub mod stored;
 mod sync;

@@ -559,10 +559,14 @@ impl Queue {
     }
 
     /// Hands a request to the disk. It goes on in [`Queue::stored`].
-    pub(super) fn store(queue: &Arc<Self>, queued: Queued, room: Option<Reserved>) {
+    pub(super) fn store(queue: &Arc<Self>, queued: Queued, mut room: Option<Reserved>) {
         let Some(spool) = &queue.spool else { return queue.push(queued) };
         let (tag, bytes) = stored::encode(&queued.payload);
         let items = u32::try_from(queued.ticket.items()).unwrap_or(u32::MAX);
+        if let Some(room) = &mut room {
+            // Processors may have made it larger than what was reserved. Should it be too large, its append says so.
+            let _ = room.stretch(bytes.len());
+        }
         spool.writing.fetch_add(1, Ordering::AcqRel);
         let (queue, owner) = (Arc::clone(queue), Arc::clone(spool));
         let answer = Box::new(move |result| {
@@ -591,7 +595,10 @@ impl Queue {
                 self.books.level.more_waits();
             }
             Err(error) => {
-                spool.failed(&error);
+                // A request that processors have made too large is not the disk's fault.
+                if !matches!(error, Error::TooLarge { .. }) {
+                    spool.failed(&error);
+                }
                 if queued.ticket.waits_for_disk() {
                     queued.ticket.lose("buffer_failed");
                 } else {

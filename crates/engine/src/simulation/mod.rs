@@ -27,7 +27,7 @@ use model::{AckMode, Signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::senders::{Sender, Source};
+use self::senders::{Grows, Sender, Source};
 use self::sink::Sink;
 use self::world::{Mood, Seen, Shared, Sums, VERDICT, World};
 use crate::metrics::names;
@@ -55,6 +55,8 @@ struct Run {
     counters: Counters,
     settings: DeliverySettings,
     budget_bytes: usize,
+    /// A processor makes requests larger.
+    grows: bool,
     sources: Vec<Source>,
     senders: JoinSet<()>,
     /// Records that the engine counted as dropped, over all lives, by reason.
@@ -159,11 +161,13 @@ impl Run {
             slow_ms,
         }));
         let disk = is_buffered.then_some(disk);
+        let grows = world.rng.percent(30);
         Self {
             world: Shared::new(world),
             counters,
             settings,
             budget_bytes,
+            grows,
             sources: modes.into_iter().map(Source::new).collect(),
             senders: JoinSet::new(),
             lost_durable: 0,
@@ -205,6 +209,12 @@ impl Run {
             pipeline.receivers.push(id.clone());
             let config = Box::new(source.clone());
             spec.receivers.push(ComponentSpec { id, signals: &Signal::ALL, config });
+        }
+        if self.grows {
+            let id = format!("grows/{life}");
+            pipeline.processors.push(id.clone());
+            let config = Box::new(Grows { world: self.world.clone() });
+            spec.processors.push(ComponentSpec { id, signals: &Signal::ALL, config });
         }
         let id = format!("out/{life}");
         pipeline.exporters.push(id.clone());

@@ -4,14 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{AckMode, Request, Signal};
+use model::{AckMode, Request, Signal, Writer};
 use tokio::time::{sleep, timeout};
 
 use super::sink::request;
 use super::world::{MOST_ITEMS, Shared};
 use crate::{
-    AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim, Inlet, Receiver, ReceiverContext, Refusal,
-    Serving,
+    AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim, Inlet, ProcessError,
+    Processor, Receiver, ReceiverContext, Refusal, Serving,
 };
 
 /// The way in of one ack mode, of the engine's present life.
@@ -55,6 +55,35 @@ impl AnyReceiverConfig for Source {
     }
 
     fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Receiver>, BuildError> {
+        Ok(self)
+    }
+}
+
+/// A processor that makes some requests larger than what was reserved for them.
+#[derive(Clone, Debug)]
+pub(super) struct Grows {
+    pub(super) world: Shared,
+}
+
+impl Processor for Grows {
+    fn process(&self, request: Request) -> Result<Option<Request>, ProcessError> {
+        let more = self.world.below(4000) as usize;
+        if self.world.below(3) > 0 {
+            return Ok(Some(request));
+        }
+        let mut writer = Writer::new();
+        writer.message(1, |resource| resource.string(3, &"y".repeat(more)));
+        let bytes = [request.bytes(), &writer.finish()[..]].concat();
+        Ok(Request::receive(request.signal(), bytes.into()).ok().map(|(request, _)| request))
+    }
+}
+
+impl AnyProcessorConfig for Grows {
+    fn duplicate(&self) -> Box<dyn AnyProcessorConfig> {
+        Box::new(self.clone())
+    }
+
+    fn build(self: Box<Self>, _: &BuildContext) -> Result<Box<dyn Processor>, BuildError> {
         Ok(self)
     }
 }
