@@ -266,13 +266,14 @@ impl Run {
             _ if down => self.kill(running, true).await,
             _ => {
                 let deadline = Duration::from_millis(self.world.below(6000));
-                self.stop(running, deadline).await.map(drop)
+                let patience = (self.world.below(4) == 0).then(|| self.world.below(1500));
+                self.stop(running, deadline, patience).await.map(drop)
             }
         }
     }
 
     /// It ends at once; nobody hears anything.
-    async fn kill(&mut self, running: Running, power_fails: bool) -> Outcome {
+    async fn kill<T>(&mut self, engine: T, power_fails: bool) -> Outcome {
         // What the log has dropped since the last upkeep is counted, for the model.
         if let Some(spool) = simulated::with(|outside| outside.spool.upgrade()).flatten() {
             spool.account();
@@ -288,19 +289,31 @@ impl Run {
         self.died.push(life);
         self.sources.iter().for_each(Source::gone);
         self.process_ends(power_fails);
-        drop(running);
+        drop(engine);
         // Its tasks are gone before anything else happens.
         sleep(Duration::from_millis(1 + self.world.below(200))).await;
         Ok(())
     }
 
-    /// It is asked to end; whether it went without a loss.
-    async fn stop(&mut self, running: Running, deadline: Duration) -> Result<bool, String> {
+    /// It is asked to end, and killed if that takes longer than somebody's patience, in ms; whether it went without a loss.
+    async fn stop(
+        &mut self,
+        running: Running,
+        deadline: Duration,
+        patience: Option<u64>,
+    ) -> Result<bool, String> {
         let monitor = running.monitor();
         self.sources.iter().for_each(Source::gone);
         self.trace(|| format!("stopping within {deadline:?}"));
         let started = Instant::now();
-        let report = running.stop(deadline).await;
+        let mut stopping = Box::pin(running.stop(deadline));
+        let patience = patience.map_or(ENDLESS, Duration::from_millis);
+        let Ok(report) = timeout(patience, &mut stopping).await else {
+            self.trace(|| format!("killed after {patience:?}"));
+            let power_fails = self.world.below(2) == 0;
+            return self.kill(stopping, power_fails).await.map(|()| false);
+        };
+        drop(stopping);
         self.trace(|| format!("{report:?}"));
         let took = started.elapsed();
         if took > deadline + Duration::from_secs(12) {
@@ -426,7 +439,7 @@ impl Run {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        if !self.stop(running, Duration::from_secs(60)).await? {
+        if !self.stop(running, Duration::from_secs(60), None).await? {
             return Err(format!("{VERDICT}: nothing fails, and stopping loses something"));
         }
         if self.left.is_some_and(|left| left > 0) {
