@@ -33,7 +33,7 @@ const BUDGET: u64 = 24 * MIB;
 /// How long everybody sends.
 const PRESSURE: Duration = Duration::from_secs(12);
 /// What the destination takes a second while everybody sends.
-const SLOW: u64 = 2 * MIB;
+const SLOW: u64 = MIB;
 /// Text of a record.
 const RECORD: usize = 16 << 10;
 /// Records of a request, and series of a remote-write request.
@@ -283,10 +283,10 @@ fn press_remote_write(port: u16, until: Instant) -> Seen {
 }
 
 /// A sender whose protocol has no answers: it is not read while there is no room. Everything that it got rid of must arrive, so
-/// the last line is written to its end, however long that takes. Waits of a second count as refusals.
+/// the last line is written to its end, however long that takes. Waits of a quarter of a second count as refusals.
 fn press_tcp(sender: &str, port: u16, until: Instant, line: impl Fn(&str) -> String) -> Seen {
     let mut stream = http::connect(port);
-    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(250))).unwrap();
     let mut seen = Seen::default();
     for n in 0.. {
         if Instant::now() >= until {
@@ -340,7 +340,7 @@ processors:"
         let config = format!(
             "{ways_in}
 exporters:
-  otlp: {{protocol: http, endpoint: 'http://127.0.0.1:{}', queue: {{max_wait_ms: 20}}}}
+  otlp: {{protocol: http, endpoint: 'http://127.0.0.1:{}', queue: {{max_wait_ms: 0}}}}
 pipelines:
   main:
     receivers: [otlp, logstash, syslog, loki_push, remote_write]
