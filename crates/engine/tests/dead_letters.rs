@@ -18,13 +18,17 @@ use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// The letters in a folder that may be in use: what a copy of its files holds.
-fn letters_in(folder: &Path) -> Vec<Letter> {
+/// A folder that may be in use: what a copy of its files holds.
+fn copy_of(folder: &Path) -> (Log<FileStorage>, TempDir) {
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    let mut log = Log::open(FileStorage::open(copy.path()).unwrap(), Options::default()).unwrap();
+    (Log::open(FileStorage::open(copy.path()).unwrap(), Options::default()).unwrap(), copy)
+}
+
+fn letters_in(folder: &Path) -> Vec<Letter> {
+    let (mut log, _copy) = copy_of(folder);
     let (mut letters, mut after) = (Vec::new(), 0);
     while let Some(record) = log.read_next(after).unwrap() {
         after = record.seq;
@@ -241,10 +245,7 @@ async fn what_is_refused_goes_from_the_disk_buffer_to_the_letters() {
     }
     until(|| dropped("letter_buffer", "bad_request") == 60).await;
     assert!(running.stop(SOON).await.is_clean());
-    // Its inlet leads to the queue, whose buffer has the folder.
-    drop(source);
-    let left = Log::open(FileStorage::open(&directory).unwrap(), Options::default()).unwrap();
-    assert_eq!(left.undelivered().items, 0);
+    assert_eq!(copy_of(&directory).0.undelivered().items, 0);
     let letters = letters_in(&folder.path().join("letters"));
     assert_eq!(letters.iter().map(|letter| letter.payload.items()).sum::<usize>(), 60);
 }
