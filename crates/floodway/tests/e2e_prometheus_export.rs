@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
-use support::program::Floodway;
+use support::program::{Floodway, binary};
 use support::{http, telemetrygen};
 
 const FOUND_WITHIN: Duration = Duration::from_secs(30);
@@ -232,7 +232,9 @@ fn prometheus_telemetrygen_metrics_are_found() {
 fn prometheus_refuses_old_and_double_samples_and_takes_the_rest() {
     for version in ["v1", "v2"] {
         let server = Server::start("prometheus", &Options::default()).unwrap();
-        let more = format!("protocol_version: {version}\n    target_info: false");
+        let more = format!(
+            "protocol_version: {version}\n    target_info: false\n    queue: {{concurrency: 1}}\n    dead_letters: {{directory: '@dir@/letters'}}"
+        );
         let program = start_towards(&server, &more);
         let now = now_ms();
         let sample = |name: &str, value: f64, time: u64| gauge(name, vec![point(value, time, &[])]);
@@ -256,7 +258,25 @@ fn prometheus_refuses_old_and_double_samples_and_takes_the_rest() {
             |reason: &str| program.metric("floodway_dropped_items_total", &[&format!("reason=\"{reason}\"")]);
         assert_eq!((lost("out_of_order"), lost("duplicate_sample")), (1.0, 1.0), "{version}");
         assert_eq!(program.metric("floodway_dropped_items_total", &[]), 2.0);
+        // 1.0 is sent in halves until they stand alone; 2.0 says how many there are, and not which.
+        let mut letters = dumped(&program.stop().cleanly().dir().join("letters"));
+        letters.sort();
+        match version {
+            "v1" => assert_eq!(letters, ["duplicate_sample 1", "out_of_order 1"]),
+            _ => assert!(matches!(&letters[..], [one] if one.ends_with(" 5")), "{letters:?}"),
+        }
     }
+}
+
+/// Reason and number of records of each dead letter, as `floodway buffer dump` shows them.
+fn dumped(folder: &std::path::Path) -> Vec<String> {
+    let output = std::process::Command::new(binary()).args(["buffer", "dump"]).arg(folder).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let line = |line: &str| -> String {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        format!("{} {}", line["reason"].as_str().unwrap(), line["items"])
+    };
+    String::from_utf8(output.stdout).unwrap().lines().map(line).collect()
 }
 
 #[test]

@@ -141,6 +141,42 @@ fn arrives_whole(message: &str) {
     values_arrived(program.stop().cleanly().dir());
 }
 
+/// Prometheus to the program to another Prometheus, by 2.0. What sends puts exemplars into series of their own, which 2.0 does not take.
+fn passes_on(message: &str) {
+    let target = Target::start();
+    let destination = Server::start("prometheus", &Options::default()).unwrap();
+    let program = Floodway::start(&format!(
+        "
+admin: {{endpoint: '127.0.0.1:@admin@'}}
+receivers: {{remote_write: {{endpoint: '127.0.0.1:@http@'}}}}
+exporters:
+  prometheus_remote_write:
+    endpoint: 'http://127.0.0.1:{}/api/v1/write'
+    protocol_version: v2
+    dead_letters: {{directory: '@dir@/letters'}}
+pipelines: {{metrics: {{receivers: [remote_write], exporters: [prometheus_remote_write]}}}}
+",
+        destination.port("http").unwrap()
+    ));
+    let server = sending(message, &target, program.port("http"));
+    await_that("the exemplar arrives", PATIENCE, || {
+        let found = prometheus::exemplars(&destination, "p2p_dials_total").unwrap();
+        found.iter().any(|labels| labels["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736")
+    });
+    await_that("some more", PATIENCE, || own(&server, "samples_total") > 2000.0);
+    drop(server);
+    assert_eq!(program.metric("floodway_dropped_items_total", &[]), 0.0, "{}", program.metrics());
+    assert_eq!(program.metric("floodway_dead_letters_items_total", &[]), 0.0);
+    program.stop().cleanly();
+}
+
+#[test]
+#[ignore = "needs real servers: cargo xtask test"]
+fn prometheus_exemplars_pass_on_to_another_prometheus() {
+    passes_on(V1);
+    passes_on(V2);
+}
+
 /// The points of the metric `name` in the file, in order.
 fn points(lines: &str, name: &str) -> Vec<Value> {
     let mut found = Vec::new();
