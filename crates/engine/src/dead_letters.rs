@@ -323,9 +323,76 @@ impl Vague {
 
 #[cfg(test)]
 mod tests {
-    use model::{Request, Signal, Writer};
+    use std::sync::atomic::AtomicUsize;
+
+    use model::{Ack, AckMode, Request, Signal, Verdict, Writer};
+    use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::breaker::Breaker;
+    use crate::component::{BoxFuture, ExportError, Exported, Exporter, Scope};
+    use crate::delivery::DeliverySettings;
+    use crate::health::Health;
+    use crate::metrics::ComponentKind;
+    use crate::queue::Queue;
+    use crate::queue::spool::Spool;
+    use crate::worker::Worker;
+
+    /// Refuses everything, and counts.
+    struct Refuses(Arc<AtomicUsize>);
+
+    impl Exporter for Refuses {
+        fn export<'a>(&'a self, _: &'a [Payload]) -> BoxFuture<'a, Result<Exported, ExportError>> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let (reason, message) = ("refused", "no".to_owned());
+            Box::pin(async move { Err(ExportError::Permanent { reason, message, scope: Scope::Request }) })
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_settled_before_its_letter_is_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = ComponentMetrics::new(ComponentKind::Exporter, "letters_unit");
+        let parse = |name: &str| serde_json::json!({"directory": folder.path().join(name)});
+        let settings: DeadLetterSettings = serde_json::from_value(parse("letters")).unwrap();
+        let letters = Arc::new(DeadLetters::open(&settings, &metrics).unwrap());
+        let buffer = serde_json::from_value(parse("buffer")).unwrap();
+        let spool = Spool::open(&buffer, 16, false, &metrics).unwrap();
+        let settings = DeliverySettings::default();
+        let queue = Arc::new(Queue::buffered(&settings.queue, &metrics, Some(Arc::clone(&spool))));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let worker = Worker::new(
+            Arc::new(Refuses(Arc::clone(&calls))),
+            Arc::clone(&queue),
+            Arc::new(Health::new()),
+            Arc::new(Breaker::new(&settings.retry, &metrics)),
+            Some(Arc::clone(&letters)),
+            settings,
+        );
+        let working = tokio::spawn(worker.run());
+        // A disk that takes no letter yet: all that may wait for it is waiting.
+        let all = (WAITING_BYTES / UNIT) as u32;
+        let full = Arc::clone(&letters.folder.room).acquire_many_owned(all).await.unwrap();
+        let (ack, waiter) = Ack::new(AckMode::Delivered);
+        let payload = logs(3);
+        let slot = queue.reserve(payload.size(), 3).unwrap();
+        slot.push(payload, None, Some(ack), Instant::now());
+        while calls.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(100)).await;
+        queue.upkeep().await;
+        assert_eq!((waiter.verdict(), spool.fill().items, letters.fill().items), (None, 3, 0));
+        drop(full);
+        while waiter.verdict().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!((waiter.verdict(), letters.fill().items), (Some(Verdict::Rejected), 3));
+        queue.upkeep().await;
+        assert_eq!((spool.fill().items, calls.load(Ordering::SeqCst)), (0, 1));
+        queue.close();
+        working.await.unwrap();
+    }
 
     fn logs(items: usize) -> Payload {
         let mut writer = Writer::new();
