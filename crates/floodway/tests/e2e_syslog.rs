@@ -206,7 +206,7 @@ fn logger_straight_to_floodway_and_what_is_wrong_with_it() {
 fn logger_the_example_pipeline_writes_what_it_says() {
     let config = std::fs::read_to_string(root().join("pipelines/syslog.yaml")).unwrap();
     let program = Floodway::start_with(move |ports| {
-        let [.., admin, syslog, _] = ports;
+        let [_, _, _, admin, syslog, ..] = ports;
         let env = [("SYSLOG", syslog), ("ADMIN", admin)];
         let env = env.map(|(name, port)| (name.to_owned(), format!("127.0.0.1:{port}")));
         (config.clone(), env.into())

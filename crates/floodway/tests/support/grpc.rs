@@ -52,21 +52,33 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
+        Self::try_connect(port).unwrap_or_else(|| panic!("nobody speaks HTTP/2 on port {port}"))
+    }
+
+    /// `None` if nobody is there.
+    pub(crate) fn try_connect(port: u16) -> Option<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let send = runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let (send, connection) = h2::client::handshake(stream).await.unwrap();
+            let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+            stream.set_nodelay(true).ok()?;
+            let (send, connection) = h2::client::handshake(stream).await.ok()?;
             tokio::spawn(connection);
-            send
-        });
-        Self { runtime, send }
+            Some(send)
+        })?;
+        Some(Self { runtime, send })
     }
 
     /// Exports `message`.
     pub(crate) fn export(&self, signal: &str, message: &[u8]) -> Outcome {
         self.call(path(signal), &[], vec![frame(message, false)], Duration::ZERO)
+    }
+
+    /// As [`Client::export`]; `None` if the connection breaks, or no answer comes in time.
+    pub(crate) fn try_export(&self, signal: &str, message: &[u8]) -> Option<Outcome> {
+        let request = request(path(signal), &[]);
+        let call = exchange(self.send.clone(), request, vec![frame(message, false)], Duration::ZERO);
+        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, call).await }).ok()?.ok()
     }
 
     /// Exports `message`, compressed.
@@ -83,18 +95,22 @@ impl Client {
         pieces: Vec<Vec<u8>>,
         pause: Duration,
     ) -> Outcome {
-        let mut request = Request::post(format!("http://localhost{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let call = exchange(self.send.clone(), request.body(()).unwrap(), pieces, pause);
+        let call = exchange(self.send.clone(), request(path, headers), pieces, pause);
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, call).await })
             .expect("an answer within 30 s")
             .expect("an answer")
     }
+}
+
+fn request(path: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::post(format!("http://localhost{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
 }
 
 async fn exchange(

@@ -8,26 +8,38 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test that cannot go on ends, and says why"
 )]
 
+pub(crate) mod books;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod leaks;
+pub(crate) mod numbered;
+pub(crate) mod outage;
 pub(crate) mod peers;
 pub(crate) mod program;
 pub(crate) mod requests;
+pub(crate) mod rng;
+pub(crate) mod senders;
+pub(crate) mod sink;
 
 use std::time::{Duration, Instant};
 
 /// Asks again and again until `question` has an answer, for at most `limit`.
-pub(crate) fn await_some<T>(what: &str, limit: Duration, mut question: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn await_some<T>(what: &str, limit: Duration, question: impl FnMut() -> Option<T>) -> T {
+    try_some(limit, question).unwrap_or_else(|| panic!("{what}: not within {limit:?}"))
+}
+
+/// As [`await_some`]; `None` if there was no answer in time.
+pub(crate) fn try_some<T>(limit: Duration, mut question: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(answer) = question() {
+        let answer = question();
+        if answer.is_some() || Instant::now() > deadline {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

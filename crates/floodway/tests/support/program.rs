@@ -2,7 +2,7 @@
 //!
 //! It is the binary in `FLOODWAY_BIN` where that is set, else the one that cargo built for these tests.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,8 @@ use super::{await_some, http};
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// Names of ports that a configuration may use as `@name@`.
-const PORTS: [&str; 6] = ["grpc", "http", "logstash", "admin", "syslog", "syslog_tls"];
+const PORTS: [&str; 8] =
+    ["grpc", "http", "logstash", "admin", "syslog", "syslog_tls", "remote_write", "loki_push"];
 const START_WITHIN: Duration = Duration::from_secs(20);
 const STOP_WITHIN: Duration = Duration::from_secs(45);
 /// A free port may be taken by another process before the program binds it.
@@ -56,6 +57,11 @@ pub(crate) struct Floodway {
     child: Child,
     ports: [u16; PORTS.len()],
     dir: TempDir,
+    /// The configuration, with names for ports.
+    template: String,
+    env: Vec<(String, String)>,
+    /// How much of its log is of earlier starts.
+    log_before: usize,
 }
 
 impl Floodway {
@@ -89,23 +95,25 @@ impl Floodway {
         write_key(&dir.path().join("redact.key"));
         let ports = free_ports();
         let (config, env) = setup(&ports);
-        let mut config = config.replace("@dir@", dir.path().to_str().unwrap());
-        for (name, port) in PORTS.iter().zip(ports) {
-            config = config.replace(&format!("@{name}@"), &port.to_string());
-        }
-        std::fs::write(dir.path().join("floodway.yaml"), config).unwrap();
-        let log = File::create(dir.path().join("log.txt")).unwrap();
-        let child = Command::new(binary())
-            .args(["run", "floodway.yaml"])
-            .envs(env)
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut running = Self { child, ports, dir };
+        let template = config.replace("@dir@", dir.path().to_str().unwrap());
+        write_config(dir.path(), &template, &ports);
+        let child = spawn(dir.path(), &env);
+        let mut running = Self { child, ports, dir, template, env, log_before: 0 };
         running.await_ready().then_some(running)
+    }
+
+    /// Starts it once more in its folder, on its ports; on others if one of those was taken meanwhile.
+    fn start_again(&mut self) {
+        for _ in 0..ATTEMPTS {
+            self.log_before = self.log().len();
+            self.child = spawn(self.dir.path(), &self.env);
+            if self.await_ready() {
+                return;
+            }
+            self.ports = free_ports();
+            write_config(self.dir.path(), &self.template, &self.ports);
+        }
+        panic!("no free ports after {ATTEMPTS} attempts");
     }
 
     /// Whether it runs; false if a port was taken.
@@ -113,7 +121,7 @@ impl Floodway {
         let deadline = Instant::now() + START_WITHIN;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                let log = self.log();
+                let log = self.log_since_start();
                 assert!(
                     status.code() == Some(NO_START) && log.contains("ddress already in use"),
                     "floodway ended at its start ({status}):\n{log}"
@@ -147,6 +155,16 @@ impl Floodway {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// What it has printed since it was started last.
+    pub(crate) fn log_since_start(&self) -> String {
+        self.log().split_off(self.log_before)
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         http::get(self.port("admin"), "/metrics").text()
@@ -154,13 +172,7 @@ impl Floodway {
 
     /// The sum over the series of `name` that carry all of `labels`, each written as `reason="malformed"`.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
-        let text = self.metrics();
-        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-        text.lines()
-            .filter(of_name)
-            .filter(|line| labels.iter().all(|label| line.contains(label)))
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
+        super::books::sum(&self.metrics(), name, labels)
     }
 
     /// Requests refused so far for `reason`.
@@ -231,6 +243,13 @@ impl Stopped {
         self.running.log()
     }
 
+    /// Starts it again in its folder, with what it left there, and waits until it is ready.
+    pub(crate) fn start_again(self) -> Floodway {
+        let mut running = self.running;
+        running.start_again();
+        running
+    }
+
     /// Everything was delivered.
     pub(crate) fn cleanly(self) -> Self {
         assert_eq!(self.status.code(), Some(0), "floodway did not end cleanly");
@@ -285,6 +304,27 @@ pub(crate) fn write_key(path: &Path) {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
     file.write_all(KEY.as_bytes()).unwrap();
+}
+
+fn write_config(dir: &Path, template: &str, ports: &[u16]) {
+    let named = PORTS.iter().zip(ports);
+    let config = named.fold(template.to_owned(), |config, (name, port)| {
+        config.replace(&format!("@{name}@"), &port.to_string())
+    });
+    std::fs::write(dir.join("floodway.yaml"), config).unwrap();
+}
+
+fn spawn(dir: &Path, env: &[(String, String)]) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(dir.join("log.txt")).unwrap();
+    Command::new(binary())
+        .args(["run", "floodway.yaml"])
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Ports that differ: all are held until the last is chosen.
