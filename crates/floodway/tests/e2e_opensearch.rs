@@ -1,5 +1,5 @@
 //! Real OpenSearch behind the program: log lines are found by the queries that users write, a document that the mapping refuses
-//! is lost alone, and an answer that gets lost makes no duplicates.
+//! is lost alone, an answer that gets lost makes no duplicates, and nothing acknowledged is missing after a crash of the server.
 //!
 //! A server takes long to start, so one test does all, each part with indices of its own.
 
@@ -16,9 +16,10 @@ use std::time::Duration;
 use backends::{Options, Server};
 use serde_json::{Value, json};
 use support::leaks::Leaks;
+use support::outage::{self, Outage, survive};
 use support::peers::{Kind, Peer};
 use support::program::{Floodway, redact_lines};
-use support::{await_that, http};
+use support::{await_that, http, numbered};
 
 const JSON: &[&str] = &["Content-Type: application/json"];
 
@@ -67,6 +68,7 @@ fn opensearch_takes_log_lines_and_finds_them_again() {
     a_request_that_is_sent_twice_is_stored_once(port);
     answers_that_get_lost_make_no_duplicates(port);
     a_data_stream_takes_documents_of_the_common_schema(port);
+    a_server_that_is_killed_has_every_acknowledged_document_in_the_end(server);
 }
 
 fn queries_find_exactly_the_right_documents(port: u16) {
@@ -241,6 +243,21 @@ fn a_data_stream_takes_documents_of_the_common_schema(port: u16) {
     let stream: Value = serde_json::from_slice(&stream.body).unwrap();
     assert_eq!(stream["data_streams"][0]["name"], json!(prod));
     program.stop().cleanly();
+}
+
+fn a_server_that_is_killed_has_every_acknowledged_document_in_the_end(mut server: Server) {
+    let port = server.port("http").unwrap();
+    let exporter = format!(
+        "elasticsearch: {{endpoints: ['http://127.0.0.1:{port}'], index: numbered, retry: {{max_backoff_ms: 500}}"
+    );
+    let outage = Outage { kind: numbered::Kind::Logs, grace: Duration::ZERO, killed: false };
+    let acknowledged = survive(&mut server, outage, &exporter);
+    refresh(port, "numbered");
+    let query = json!({"query": {"match_all": {}}, "size": 10_000, "_source": ["message"]});
+    let answer = ask(port, "/numbered/_search", &query);
+    let hits = answer["hits"]["hits"].as_array().unwrap();
+    let said = |hit: &Value| numbered::number(hit["_source"]["message"].as_str().unwrap()).unwrap();
+    assert_eq!(outage::check("OpenSearch", &acknowledged, hits.iter().map(said)), 0);
 }
 
 /// Stands between the program and the server, and can lose the server's answers.

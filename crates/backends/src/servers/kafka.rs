@@ -95,6 +95,17 @@ pub fn consume(server: &Server, topic: &str, count: usize) -> Result<Vec<String>
     Ok(printed.lines().map(str::to_owned).collect())
 }
 
+/// All messages of the first partition of a topic, which is the only one of a topic that was made by writing to it: from the
+/// beginning, until none comes for five seconds. No group is joined, which would take longer than that at times.
+///
+/// # Errors
+/// As [`consume`].
+pub fn consume_all(server: &Server, topic: &str) -> Result<Vec<String>> {
+    let args = ["--topic", topic, "--partition", "0", "--offset", "earliest", "--timeout-ms", "5000"];
+    let printed = tool(server, "org.apache.kafka.tools.consumer.ConsoleConsumer", &args, "")?;
+    Ok(printed.lines().map(str::to_owned).collect())
+}
+
 /// Runs one of Kafka's tools against the broker; what it prints on standard output.
 fn tool(server: &Server, class: &str, args: &[&str], input: &str) -> Result<String> {
     let temp = std::env::temp_dir();
