@@ -36,6 +36,24 @@ pub fn machine_busy_seconds() -> Result<f64> {
     parse_busy_ticks(&text).map(|t| t as f64 / TICKS_PER_SECOND).ok_or(Error::Proc { path, what: "line cpu" })
 }
 
+/// The type of the file system that a directory is on, such as `ext4` or `tmpfs`; `path` is absolute.
+pub fn file_system(path: &Path) -> Result<String> {
+    let mounts = PathBuf::from("/proc/self/mounts");
+    let text = read(&mounts)?;
+    file_system_of(&text, path).ok_or(Error::Proc { path: mounts, what: "the mount of the directory" })
+}
+
+/// The last mount counts among those of the longest path that leads to `path`: it covers the others. A line is
+/// `DEVICE PATH TYPE OPTIONS 0 0`.
+fn file_system_of(mounts: &str, path: &Path) -> Option<String> {
+    let line = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        Some((PathBuf::from(words.next()?), words.next()?.to_owned()))
+    };
+    let leading = mounts.lines().filter_map(line).filter(|(mount, _)| path.starts_with(mount));
+    leading.max_by_key(|(mount, _)| mount.components().count()).map(|(_, kind)| kind)
+}
+
 /// Cores of the machine, also of those that this process is kept away from.
 pub fn cores() -> usize {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -115,6 +133,17 @@ fn kib_field(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_file_system_is_that_of_the_nearest_mount_and_the_last_one_there() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmp/x xfs rw 0 0\nnone /tmp/x ramfs rw 0 0\n";
+        let kind = |path: &str| file_system_of(mounts, Path::new(path)).unwrap();
+        assert_eq!(
+            (kind("/home"), kind("/tmp/y"), kind("/tmp/x/z")),
+            ("ext4".into(), "tmpfs".into(), "ramfs".into())
+        );
+        assert_eq!(kind("/tmpx"), "ext4");
+    }
 
     #[test]
     fn a_stat_line_with_an_odd_name() {

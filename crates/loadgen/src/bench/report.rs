@@ -187,6 +187,7 @@ const RATIOS: &[(System, System, Option<f64>)] = &[
     (System::FloodwayRedactSample, System::FloodwayForward, None),
     (System::FloodwayRedact, System::CollectorForward, None),
     (System::FloodwayForward, System::CollectorForward, None),
+    (System::FloodwayDurable, System::FloodwayRedact, Some(1.5)),
     (System::FloodwaySeriesRelabel, System::FloodwaySeriesForward, None),
 ];
 

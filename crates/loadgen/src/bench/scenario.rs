@@ -32,6 +32,7 @@ const EVERYONE: &[System] = &[
     System::FloodwayForward,
     System::FloodwayRedact,
     System::FloodwayRedactSample,
+    System::FloodwayDurable,
     System::CollectorForward,
     System::CollectorRedact,
 ];
@@ -39,6 +40,7 @@ const EVERYONE_AND_ALL_FORMS: &[System] = &[
     System::FloodwayForward,
     System::FloodwayRedact,
     System::FloodwayRedactSample,
+    System::FloodwayDurable,
     System::CollectorForward,
     System::CollectorRedact,
     System::CollectorRedactAll,

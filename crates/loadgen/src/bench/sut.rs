@@ -34,6 +34,8 @@ pub enum System {
     FloodwayRedact,
     /// Floodway, `pipelines/bench/redact-sample.yaml`.
     FloodwayRedactSample,
+    /// Floodway, `pipelines/bench/durable.yaml`.
+    FloodwayDurable,
     /// Floodway, `pipelines/bench/series-forward.yaml`.
     FloodwaySeriesForward,
     /// Floodway, `pipelines/bench/series-relabel.yaml`.
@@ -56,10 +58,11 @@ pub enum System {
 
 impl System {
     /// All of them.
-    pub const ALL: [System; 12] = [
+    pub const ALL: [System; 13] = [
         System::FloodwayForward,
         System::FloodwayRedact,
         System::FloodwayRedactSample,
+        System::FloodwayDurable,
         System::FloodwaySeriesForward,
         System::FloodwaySeriesRelabel,
         System::FloodwaySyslogLoki,
@@ -77,6 +80,7 @@ impl System {
             System::FloodwayForward => "floodway-forward",
             System::FloodwayRedact => "floodway-redact",
             System::FloodwayRedactSample => "floodway-redact-sample",
+            System::FloodwayDurable => "floodway-durable",
             System::FloodwaySeriesForward => "floodway-series-forward",
             System::FloodwaySeriesRelabel => "floodway-series-relabel",
             System::FloodwaySyslogLoki => "floodway-syslog-loki",
@@ -103,6 +107,7 @@ impl System {
     pub fn redacts(self) -> bool {
         self == System::FloodwayRedact
             || self == System::FloodwayRedactSample
+            || self == System::FloodwayDurable
             || matches!(self, System::CollectorRedact | System::CollectorRedactAll)
     }
 
@@ -111,12 +116,18 @@ impl System {
         self == System::FloodwayKafka
     }
 
+    /// Whether it keeps what it takes on the disk.
+    fn buffers(self) -> bool {
+        self == System::FloodwayDurable
+    }
+
     /// Floodway's pipeline, if it is Floodway.
     fn pipeline(self) -> Option<&'static str> {
         Some(match self {
             System::FloodwayForward => "forward.yaml",
             System::FloodwayRedact => "redact.yaml",
             System::FloodwayRedactSample => "redact-sample.yaml",
+            System::FloodwayDurable => "durable.yaml",
             System::FloodwaySeriesForward => "series-forward.yaml",
             System::FloodwaySeriesRelabel => "series-relabel.yaml",
             System::FloodwaySyslogLoki => "syslog-loki.yaml",
@@ -307,11 +318,30 @@ fn command(system: System, target: &Target<'_>, addr: SocketAddr) -> Result<Comm
     }
     let pipeline = system.pipeline().unwrap_or("forward.yaml");
     let key = absolute(target.work_dir)?.join("redact.key");
+    let buffer = absolute(target.work_dir)?.join("buffer");
+    if system.buffers() {
+        fresh_on_disk(&buffer)?;
+    }
     let mut command = pinned(&absolute(&target.programs.floodway)?, target.pin);
     command.arg("run").arg(absolute(&target.programs.pipeline(pipeline))?);
     command.env("LISTEN", addr.to_string()).env("TARGET", target.sink);
     command.env("ADMIN", free_address()?.to_string()).env("REDACT_KEY", key);
+    command.env("BUFFER", buffer);
     Ok(command)
+}
+
+/// Sees to it that a buffer begins empty, and on a disk: an fsync in memory costs nothing, and a figure with it says nothing.
+fn fresh_on_disk(buffer: &Path) -> Result<()> {
+    if buffer.exists() {
+        fs::remove_dir_all(buffer).map_err(Error::file(buffer))?;
+    }
+    fs::create_dir_all(buffer).map_err(Error::file(buffer))?;
+    let kind = procfs::file_system(buffer)?;
+    if matches!(kind.as_str(), "tmpfs" | "ramfs") {
+        let dir = buffer.display();
+        return Err(Error::Setting(format!("{dir} is in memory ({kind}): give --work-dir on a disk")));
+    }
+    Ok(())
 }
 
 /// The program, on the last core alone if wanted. `taskset` becomes the program, so the process id is the same.
