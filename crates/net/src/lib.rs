@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`listen`] | bind first, serve later; errors that say what to do |
+//! | [`share`] | sockets that pass from a receiver to its successor |
 //! | [`server`] | HTTP/1.1 and HTTP/2 on one port, plain TCP sessions, graceful shutdown |
 //! | [`body`] | response bodies, request bodies read under a budget |
 //! | [`encoding`] | gzip, deflate and zstd, both ways, capped |
@@ -26,6 +27,7 @@ pub mod fuzzing;
 pub mod grpc;
 pub mod listen;
 pub mod server;
+pub mod share;
 mod stream;
 pub mod tls;
 pub mod udp;

@@ -4,6 +4,7 @@
 //! program says that it is ready. Serving ([`crate::server`]) then has nothing left to fail on.
 
 use crate::config::ServerTls;
+use crate::share::{self, Lease};
 use crate::tls::{self, TlsError};
 use rustls::ServerConfig;
 use std::io;
@@ -72,9 +73,9 @@ impl Listen {
             ),
             None => None,
         };
-        let listener = self.bind_any().await?;
+        let (listener, lease) = self.bind_any().await?;
         let local_addr = listener.local_addr().map_err(|e| self.explain(e))?;
-        Ok(Bound { listener, local_addr, tls, listen: self.clone() })
+        Ok(Bound { listener, lease, local_addr, tls, listen: self.clone() })
     }
 
     /// Checks the form of the endpoint without looking up names or binding.
@@ -86,8 +87,9 @@ impl Listen {
     }
 
     /// Binds the first address of the endpoint that can be bound.
-    async fn bind_any(&self) -> Result<TcpListener, BindError> {
-        bind_first(&self.endpoint, listen_on).await
+    async fn bind_any(&self) -> Result<(TcpListener, Lease<std::net::TcpListener>), BindError> {
+        let held = |port| share::TCP.holds_port(port);
+        bind_first(&self.endpoint, |address| share::listen(address, listen_on), held).await
     }
 
     fn explain(&self, source: io::Error) -> BindError {
@@ -115,10 +117,11 @@ pub fn check(endpoint: &str) -> Result<(), BindError> {
     Ok(())
 }
 
-/// What `bind` makes of the first address of `endpoint` with which it succeeds.
+/// What `bind` makes of the first address of `endpoint` with which it succeeds. `held` tells whether this process has the port.
 pub(crate) async fn bind_first<T>(
     endpoint: &str,
     bind: impl Fn(SocketAddr) -> io::Result<T>,
+    held: impl Fn(u16) -> bool,
 ) -> Result<T, BindError> {
     check(endpoint)?;
     let bad = |reason: String| BindError::Address { endpoint: endpoint.to_owned(), reason };
@@ -129,6 +132,10 @@ pub(crate) async fn bind_first<T>(
     for address in addresses {
         match bind(address) {
             Ok(bound) => return Ok(bound),
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && share::is_sharing() && held(address.port()) => {
+                let endpoint = endpoint.to_owned();
+                return Err(BindError::Bind { endpoint, advice: OURS, source: e });
+            }
             Err(e) => last = Some(e),
         }
     }
@@ -139,13 +146,17 @@ pub(crate) fn explain(endpoint: &str, source: io::Error) -> BindError {
     BindError::Bind { endpoint: endpoint.to_owned(), advice: advice(&source), source }
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Without it a restart within a minute fails on connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?.into_std()
 }
+
+/// For an address that overlaps with one that this process listens on, as `0.0.0.0:4317` does with `127.0.0.1:4317`.
+const OURS: &str = "this program itself holds the port, on another address; a receiver cannot change between all addresses and \
+                    one of them in a reload: restart, or reload once without it";
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -196,6 +207,7 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Bound {
     pub(crate) listener: TcpListener,
+    pub(crate) lease: Lease<std::net::TcpListener>,
     pub(crate) local_addr: SocketAddr,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) listen: Listen,

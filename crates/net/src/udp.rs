@@ -10,10 +10,12 @@
 //! Invariant: buffers are taken once, at start: [`BATCH`] of 64 KiB. Nothing is ever sent.
 
 use crate::listen::{BindError, bind_first, explain};
+use crate::share::{Lease, Registry};
 use quinn_udp::{RecvMeta, UdpSocketState};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -21,6 +23,16 @@ use tokio::net::UdpSocket;
 pub const BATCH: usize = 32;
 /// No datagram, and nothing that GRO makes of several, is longer.
 const BUFFER_BYTES: usize = 64 << 10;
+
+static SOCKETS: Registry<Entry> = Registry::new();
+
+/// A socket as it is shared.
+#[derive(Debug)]
+struct Entry {
+    socket: std::net::UdpSocket,
+    /// What the kernel dropped and somebody was told of.
+    told_drops: AtomicU64,
+}
 
 /// A bound socket that takes datagrams.
 #[derive(Debug)]
@@ -32,6 +44,7 @@ pub struct UdpReceiver {
     metas: [RecvMeta; BATCH],
     /// The socket's inode, where there is `/proc`.
     inode: Option<String>,
+    lease: Lease<Entry>,
 }
 
 impl UdpReceiver {
@@ -41,8 +54,10 @@ impl UdpReceiver {
     /// # Errors
     /// [`BindError`]: a bad address, or one that cannot be bound.
     pub async fn bind(endpoint: &str, receive_buffer_bytes: usize) -> Result<Self, BindError> {
-        let socket = bind_first(endpoint, std::net::UdpSocket::bind).await?;
+        let held = |port| SOCKETS.holds_port(port);
+        let lease = bind_first(endpoint, bind_or_share, held).await?;
         let refused = |source| explain(endpoint, source);
+        let socket = lease.socket.try_clone().map_err(refused)?;
         socket.set_nonblocking(true).map_err(refused)?;
         // Less than was asked for means more drops under load, which are counted.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(receive_buffer_bytes);
@@ -55,6 +70,7 @@ impl UdpReceiver {
             state,
             buffers: vec![0; BATCH * BUFFER_BYTES],
             metas: [RecvMeta::default(); BATCH],
+            lease,
         })
     }
 
@@ -98,13 +114,24 @@ impl UdpReceiver {
         Ok(datagrams)
     }
 
-    /// Datagrams that the kernel dropped since the socket was bound; `None` where it does not tell. Reads a file.
+    /// Datagrams that the kernel dropped and nobody was told of yet, whoever shares the socket; `None` where it does not tell. Reads a
+    /// file.
     #[must_use]
-    pub fn kernel_drops(&self) -> Option<u64> {
+    pub fn new_kernel_drops(&self) -> Option<u64> {
         let inode = self.inode.as_deref()?;
         let table = if self.local_addr.is_ipv4() { "/proc/self/net/udp" } else { "/proc/self/net/udp6" };
-        drops_in(&std::fs::read_to_string(table).ok()?, inode)
+        let now = drops_in(&std::fs::read_to_string(table).ok()?, inode)?;
+        // The kernel's own counter has 32 bits on some systems: one that begins again is seen as none.
+        Some(now.saturating_sub(self.lease.told_drops.fetch_max(now, Ordering::AcqRel)))
     }
+}
+
+fn bind_or_share(address: SocketAddr) -> io::Result<Lease<Entry>> {
+    if let Some(lease) = SOCKETS.shared(address) {
+        return Ok(lease);
+    }
+    let socket = std::net::UdpSocket::bind(address)?;
+    Ok(SOCKETS.enter(socket.local_addr()?, Entry { socket, told_drops: AtomicU64::new(0) }))
 }
 
 fn inode(socket: &UdpSocket) -> Option<String> {
@@ -155,7 +182,7 @@ mod tests {
         let rest = all(&mut receiver, 100 - first).await;
         assert_eq!(rest, sent[first..]);
         assert!(receiver.try_recv(|_| {}).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock));
-        assert_eq!(receiver.kernel_drops().unwrap_or(0), 0);
+        assert_eq!(receiver.new_kernel_drops().unwrap_or(0), 0);
     }
 
     #[tokio::test]
@@ -172,9 +199,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn what_the_kernel_dropped_is_counted() {
         let (mut receiver, sender) = bound(1).await;
-        assert_eq!(receiver.kernel_drops(), Some(0));
+        assert_eq!(receiver.new_kernel_drops(), Some(0));
         (0..1000).for_each(|_| assert_eq!(sender.send(&[0; 500]).unwrap(), 500));
-        let dropped = receiver.kernel_drops().unwrap();
+        let dropped = receiver.new_kernel_drops().unwrap();
+        assert_eq!(receiver.new_kernel_drops(), Some(0), "each is told once");
         assert!(dropped > 0 && dropped < 1000, "{dropped}");
         let got = all(&mut receiver, 1000 - dropped as usize).await;
         assert_eq!(got.len() as u64 + dropped, 1000);

@@ -83,6 +83,8 @@ pub(crate) struct Session<D> {
     deadline: Option<Instant>,
     /// Whether `deadline` is that of a message.
     inside: bool,
+    /// Whether the sender has sent anything.
+    begun: bool,
     /// Since when we know that we are to stop.
     stopping: Option<Instant>,
 }
@@ -99,6 +101,7 @@ impl<D: Decode> Session<D> {
             held: settings.inlet.permit(),
             deadline: settings.idle_timeout.map(|timeout| Instant::now() + timeout),
             inside: false,
+            begun: false,
             stopping: None,
             settings,
         }
@@ -107,6 +110,7 @@ impl<D: Decode> Session<D> {
     pub(crate) async fn run(mut self, mut stream: Stream) {
         let mut buffer = vec![0; READ_BYTES];
         while let Some(n) = self.read(&mut stream, &mut buffer).await {
+            self.begun = true;
             if self.take(&buffer[..n]).await.is_err() {
                 return;
             }
@@ -127,9 +131,12 @@ impl<D: Decode> Session<D> {
                     None => Some(stream.read(buffer).await),
                 }
             };
+            let (shutdown, begun) = (&mut self.shutdown, self.begun);
+            // Who has only just connected is about to send.
+            let told = async { if begun { shutdown.requested().await } else { shutdown.last_call().await } };
             tokio::select! {
                 read = read => return read?.ok().filter(|n| *n > 0),
-                () = self.shutdown.requested() => {}
+                () = told => {}
             }
         }
         let stopping = *self.stopping.get_or_insert_with(Instant::now);

@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time between TCP keepalive probes, once they started.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// At shutdown, what a connection that was accepted has to say something. Without it who connects at the wrong moment is turned
+/// away, though a successor may be listening on the same socket.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Why a connection was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +83,13 @@ impl Shutdown {
         // The sender sends nothing: it is dropped.
         while self.0.changed().await.is_ok() {}
     }
+
+    /// Resolves a while after [`requested`](Self::requested): when a connection that has said nothing is not waited for any longer.
+    /// Cancel safe, though the while then begins again.
+    pub async fn last_call(&mut self) {
+        self.requested().await;
+        tokio::time::sleep(LAST_CALL).await;
+    }
 }
 
 /// Accepts until `shutdown`, runs `session` for each connection, and drains.
@@ -94,7 +104,7 @@ where
     F: Fn(Stream, SocketAddr, Shutdown) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let Bound { listener, tls, listen, .. } = bound;
+    let Bound { listener, lease, tls, listen, .. } = bound;
     let listen = Arc::new(listen);
     let (stop, stopping) = watch::channel(());
     let mut sessions = JoinSet::new();
@@ -126,7 +136,7 @@ where
         };
         sessions.spawn(connection.run(socket, peer, session.clone()));
     }
-    drop(listener);
+    drop((listener, lease));
     drop(stop);
     drain(sessions, drain_timeout).await
 }
@@ -188,7 +198,7 @@ impl Connection {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "timed out".to_owned(),
             },
-            () = self.shutdown.requested() => return None,
+            () = self.shutdown.last_call() => return None,
         };
         self.hooks.refused(Refusal::Handshake);
         tracing::debug!(endpoint = self.listen.endpoint, %peer, reason, "TLS handshake failed");

@@ -164,7 +164,7 @@ impl<H: Handler> Server<H> {
     async fn connection(self: Arc<Self>, stream: Stream, peer: SocketAddr, mut shutdown: Shutdown) {
         let protocol = tokio::select! {
             found = tokio::time::timeout(self.options.header_read_timeout, protocol(&stream)) => found,
-            () = shutdown.requested() => return,
+            () = shutdown.last_call() => return,
         };
         let used = Arc::new(AtomicBool::new(false));
         let (server, seen) = (Arc::clone(&self), Arc::clone(&used));
@@ -174,7 +174,7 @@ impl<H: Handler> Server<H> {
             async move { Ok(server.handler.handle(request, peer).await) }
         });
         let done = match protocol {
-            Ok(Some(Protocol::Http1)) => self.run_http1(stream, service, shutdown).await,
+            Ok(Some(Protocol::Http1)) => self.run_http1(stream, service, &used, shutdown).await,
             Ok(Some(Protocol::Http2)) => self.run_http2(stream, service, &used, shutdown).await,
             Ok(None) | Err(_) => return,
         };
@@ -187,6 +187,7 @@ impl<H: Handler> Server<H> {
         &self,
         stream: Stream,
         service: S,
+        used: &AtomicBool,
         mut shutdown: Shutdown,
     ) -> Result<(), hyper::Error>
     where
@@ -196,7 +197,7 @@ impl<H: Handler> Server<H> {
         tokio::select! {
             biased;
             done = connection.as_mut() => return done,
-            () = shutdown.requested() => connection.as_mut().graceful_shutdown(),
+            () = leave(&mut shutdown, used) => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }
@@ -220,7 +221,7 @@ impl<H: Handler> Server<H> {
             tokio::select! {
                 biased;
                 done = connection.as_mut() => return done,
-                () = shutdown.requested() => {
+                () = leave(&mut shutdown, used) => {
                     connection.as_mut().graceful_shutdown();
                     return connection.await;
                 }
@@ -235,9 +236,17 @@ impl<H: Handler> Server<H> {
         tokio::select! {
             biased;
             done = connection.as_mut() => return done,
-            () = shutdown.requested() => connection.as_mut().graceful_shutdown(),
+            () = leave(&mut shutdown, used) => connection.as_mut().graceful_shutdown(),
         }
         connection.await
+    }
+}
+
+/// Resolves when a connection should end: at once if it had a request, later if its first may be on the way.
+async fn leave(shutdown: &mut Shutdown, used: &AtomicBool) {
+    shutdown.requested().await;
+    if !used.load(Ordering::Relaxed) {
+        shutdown.last_call().await;
     }
 }
 

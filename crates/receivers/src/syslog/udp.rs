@@ -36,8 +36,8 @@ pub(super) struct Datagrams {
     inlet: Inlet,
     metrics: ComponentMetrics,
     problems: Problems,
-    /// Datagrams that the kernel dropped: the counter, and what it says already.
-    kernel: (Counter, u64),
+    /// Datagrams that the kernel dropped.
+    kernel_drops: Counter,
     socket: UdpReceiver,
     decoder: SyslogDecoder,
     counted: Counters,
@@ -58,7 +58,7 @@ impl Datagrams {
             inlet: context.inlet.clone(),
             metrics: context.metrics.clone(),
             problems: Problems::new(&context.metrics),
-            kernel: (dropped("kernel"), 0),
+            kernel_drops: dropped("kernel"),
             socket,
             decoder: SyslogDecoder::new(max_message_bytes, zone),
             counted: Counters::default(),
@@ -131,12 +131,9 @@ impl Datagrams {
         self.inlet.enter(request, permit).map(drop)
     }
 
-    fn count_kernel_drops(&mut self) {
-        let (counter, counted) = &mut self.kernel;
-        if let Some(now) = self.socket.kernel_drops() {
-            // The kernel's own counter has 32 bits on some systems.
-            counter.increment(now.saturating_sub(*counted));
-            *counted = now;
+    fn count_kernel_drops(&self) {
+        if let Some(drops) = self.socket.new_kernel_drops() {
+            self.kernel_drops.increment(drops);
         }
     }
 }
