@@ -1,11 +1,13 @@
 //! A file that is put aside when it is full, or when its end is torn.
 //!
-//! Synchronous, and it knows no format. It deliberately does not lock the file: two writers are found by their claims.
+//! Synchronous, and it knows no format. Two writers of one path in this process (an exporter and the one that a reload puts in its place)
+//! take turns, and neither relies on what the other left. It deliberately does not lock the file against other processes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::RotateConfig;
 
@@ -21,6 +23,23 @@ pub(super) struct WriteError {
 /// Whether a file of so many bytes ends where a request ends.
 pub(super) type EndsWhole = fn(&File, u64) -> io::Result<bool>;
 
+/// Who writes a path has its lock.
+type Turn = Arc<Mutex<()>>;
+
+static TURNS: Mutex<Vec<(PathBuf, Weak<Mutex<()>>)>> = Mutex::new(Vec::new());
+
+fn turn(path: &Path) -> Turn {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    turns.retain(|(_, turn)| turn.strong_count() > 0);
+    let known = turns.iter().find(|(known, _)| *known == path).and_then(|(_, turn)| turn.upgrade());
+    known.unwrap_or_else(|| {
+        let turn = Turn::default();
+        turns.push((path, Arc::downgrade(&turn)));
+        turn
+    })
+}
+
 /// The file being written, opened when first needed.
 pub(super) struct RotatedFile {
     path: PathBuf,
@@ -28,6 +47,7 @@ pub(super) struct RotatedFile {
     sync: bool,
     ends_whole: EndsWhole,
     open: Option<Open>,
+    turn: Turn,
 }
 
 struct Open {
@@ -37,14 +57,15 @@ struct Open {
 
 impl RotatedFile {
     pub(super) fn new(path: PathBuf, rotate: RotateConfig, sync: bool, ends_whole: EndsWhole) -> Self {
-        Self { path, rotate, sync, ends_whole, open: None }
+        let turn = turn(&path);
+        Self { path, rotate, sync, ends_whole, open: None, turn }
     }
 
     /// Appends `bytes`, all of them or, on an error, none.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        if self.open.as_ref().is_some_and(|open| !self.is_ours(open)) {
-            self.open = None;
-        }
+        let turn = Arc::clone(&self.turn);
+        let _mine = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open = self.open.take().and_then(|open| self.still_ours(open));
         let size = self.opened()?.bytes;
         if size > 0 && size + bytes.len() as u64 > self.rotate.max_bytes {
             self.open = None;
@@ -65,12 +86,11 @@ impl RotatedFile {
         Ok(())
     }
 
-    /// False when someone moved or deleted the file: what is written to it would be seen by nobody.
-    fn is_ours(&self, open: &Open) -> bool {
-        match (fs::metadata(&self.path), open.file.metadata()) {
-            (Ok(named), Ok(opened)) => named.ino() == opened.ino() && named.dev() == opened.dev(),
-            _ => false,
-        }
+    /// The file as it is now; nothing when someone moved or deleted it: what is written to it would be seen by nobody.
+    fn still_ours(&self, open: Open) -> Option<Open> {
+        let (named, opened) = (fs::metadata(&self.path).ok()?, open.file.metadata().ok()?);
+        let is_ours = named.ino() == opened.ino() && named.dev() == opened.dev();
+        is_ours.then(|| Open { bytes: opened.len(), ..open })
     }
 
     fn opened(&mut self) -> Result<&mut Open, WriteError> {
@@ -205,5 +225,26 @@ mod tests {
         let error = file.write(b"one\n").unwrap_err().to_string();
         assert!(error.contains("cannot write /dev/full"), "{error}");
         assert!(file.open.is_none());
+    }
+
+    #[test]
+    fn two_writers_of_one_path_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |mark: char| {
+            let rotate = RotateConfig { max_bytes: 300, max_files: 1000 };
+            let mut file = RotatedFile::new(folder.path().join("x"), rotate, false, LINES);
+            std::thread::spawn(move || {
+                (0..500).for_each(|n| file.write(format!("{mark}{n}\n").as_bytes()).unwrap());
+            })
+        };
+        let writers = [write('a'), write('b')];
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let files = contents(folder.path());
+        let mut lines: Vec<_> = files.iter().flat_map(|(_, text)| text.lines()).map(str::to_owned).collect();
+        lines.sort_unstable();
+        let mut want: Vec<_> = "ab".chars().flat_map(|m| (0..500).map(move |n| format!("{m}{n}"))).collect();
+        want.sort_unstable();
+        assert_eq!(lines, want);
+        assert!(files.iter().all(|(_, text)| text.len() <= 300), "neither writes past the limit");
     }
 }
