@@ -21,6 +21,8 @@ use crate::node::{Node, Place, Value};
 
 /// A file named by `${file:...}` may not be larger: bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// No more of a file is compared at a reload: bytes.
+const MAX_COMPARED_BYTES: u64 = 1 << 20;
 /// `${A:-${B:-...}}` nests at most so deep.
 const MAX_NESTING: usize = 8;
 /// A value shorter than this is not looked for in messages, since it would also hide what is not it: characters.
@@ -35,6 +37,10 @@ pub trait Environment {
     /// # Errors
     /// A text that says why not, without the content.
     fn file(&self, path: &str) -> Result<String, String>;
+    /// Bytes of a regular file that tell its content from another; `None` if it cannot be read.
+    fn content(&self, path: &str) -> Option<Vec<u8>> {
+        self.file(path).ok().map(String::into_bytes)
+    }
 }
 
 /// The environment and the files of this process.
@@ -54,6 +60,16 @@ impl Environment for ProcessEnvironment {
             return Err(format!("it is larger than {MAX_FILE_BYTES} bytes, too large for a setting"));
         }
         Ok(content)
+    }
+
+    /// The beginning is enough for certificates, keys and bundles of authorities. A pipe is left alone: it can be read once.
+    fn content(&self, path: &str) -> Option<Vec<u8>> {
+        if !std::fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut content = Vec::new();
+        File::open(path).ok()?.take(MAX_COMPARED_BYTES).read_to_end(&mut content).ok()?;
+        Some(content)
     }
 }
 

@@ -17,6 +17,7 @@
 mod cursor;
 mod expand;
 mod fault;
+mod fingerprint;
 mod load;
 mod node;
 mod origin;

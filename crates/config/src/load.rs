@@ -95,12 +95,27 @@ pub fn parse(
         }
     };
     let sections = sections::split(entries, &mut faults);
-    let receivers =
-        sections::components("receiver", sections.get("receivers"), registry.receivers, &mut faults);
-    let processors =
-        sections::components("processor", sections.get("processors"), registry.processors, &mut faults);
-    let exporters =
-        sections::components("exporter", sections.get("exporters"), registry.exporters, &mut faults);
+    let receivers = sections::components(
+        "receiver",
+        sections.get("receivers"),
+        registry.receivers,
+        environment,
+        &mut faults,
+    );
+    let processors = sections::components(
+        "processor",
+        sections.get("processors"),
+        registry.processors,
+        environment,
+        &mut faults,
+    );
+    let exporters = sections::components(
+        "exporter",
+        sections.get("exporters"),
+        registry.exporters,
+        environment,
+        &mut faults,
+    );
     let declared = [receivers.names(), processors.names(), exporters.names()];
     let pipelines = pipelines::read(sections.get("pipelines"), &declared, &mut faults);
     let settings = Settings {

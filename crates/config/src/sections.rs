@@ -8,7 +8,9 @@ use engine::graph::ComponentSpec;
 use serde::de::{DeserializeOwned, Error as _};
 
 use crate::cursor::Cursor;
+use crate::expand::Environment;
 use crate::fault::Fault;
+use crate::fingerprint;
 use crate::node::{Key, Node, Place, Value};
 use crate::registry::Factory;
 use crate::suggest;
@@ -78,6 +80,7 @@ pub(crate) fn components<F: Factory>(
     kind: &'static str,
     section: Option<&(&Key, &Node)>,
     factories: &[F],
+    environment: &dyn Environment,
     faults: &mut Vec<Fault>,
 ) -> Components<F::Config> {
     let types = factories.iter().map(Factory::name).collect();
@@ -101,7 +104,7 @@ pub(crate) fn components<F: Factory>(
     }
     for (key, node) in entries {
         components.declared.insert(key.text.clone(), key.at);
-        match component(kind, key, node, factories) {
+        match component(kind, key, node, factories, environment) {
             Ok(spec) => components.read.push(spec),
             Err(fault) => faults.push(fault),
         }
@@ -118,6 +121,7 @@ fn component<F: Factory>(
     key: &Key,
     node: &Node,
     factories: &[F],
+    environment: &dyn Environment,
 ) -> Result<ComponentSpec<F::Config>, Fault> {
     let (type_name, name) = match key.text.split_once('/') {
         Some((type_name, name)) => (type_name, Some(name)),
@@ -139,7 +143,8 @@ fn component<F: Factory>(
     let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(Cursor::new(node, path.clone()));
     let config =
         factory.parse(&mut erased).map_err(|error| Fault::custom(error).or_at(Some(key.at), &path))?;
-    Ok(ComponentSpec { id: key.text.clone(), signals: factory.signals(), config })
+    let fingerprint = fingerprint::of(node, environment);
+    Ok(ComponentSpec { id: key.text.clone(), signals: factory.signals(), fingerprint, config })
 }
 
 /// 1 to 64 letters, digits, `_`, `-` or `.`.

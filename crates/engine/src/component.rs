@@ -76,6 +76,12 @@ pub struct BuildContext {
 pub trait Receiver: Send {
     /// Takes the claimed resources and returns the future that serves until `context.shutdown`, then drains and ends.
     fn start(self: Box<Self>, context: ReceiverContext) -> BoxFuture<'static, Result<Serving, BuildError>>;
+
+    /// True when it looks only once, at its start, which signals its inlet accepts: a reload that changes them then counts as a
+    /// change of the receiver.
+    fn asks_for_signals_once(&self) -> bool {
+        false
+    }
 }
 
 /// A started receiver: the future that does its work, to be spawned by the engine.

@@ -21,15 +21,16 @@ use model::{AckMode, Signal};
 
 use crate::budget::Budget;
 use crate::component::{
-    AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BuildContext, BuildError, Claim, Exporter,
-    Receiver,
+    AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BuildContext, BuildError, Claim, Receiver,
 };
 use crate::dead_letters::DeadLetters;
 use crate::delivery::DeliverySettings;
-use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
+use crate::inlet::{Pipeline, Routes, Step};
 use crate::metrics::{ComponentKind, ComponentMetrics};
+use crate::mount::Parts;
 use crate::queue::Queue;
 use crate::queue::spool::Spool;
+use crate::reload::Standing;
 
 mod claims;
 mod plan;
@@ -59,9 +60,15 @@ pub struct ComponentSpec<C: ?Sized> {
     pub id: String,
     /// The signals that its factory says it deals in.
     pub signals: &'static [Signal],
+    /// Tells whether a reload changes it.
+    pub fingerprint: Fingerprint,
     /// Its settings.
     pub config: Box<C>,
 }
+
+/// Stands for the settings of a component: equal settings have equal fingerprints, and others almost surely others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub u64);
 
 /// One configured pipeline, by the ids of its components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -180,6 +187,14 @@ pub enum GraphError {
         /// What it says.
         source: BuildError,
     },
+    /// A reload before the earlier ones are done.
+    #[error(
+        "{retiring} components that earlier reloads replaced are still at work; /health says what keeps them. Wait, or restart the program"
+    )]
+    TooManyRetiring {
+        /// How many.
+        retiring: usize,
+    },
     /// A receiver could not start.
     #[error("receiver {id} could not start: {source}")]
     Start {
@@ -195,20 +210,24 @@ pub struct Graph {
     pub(crate) budget: Budget,
     pub(crate) receivers: Vec<BuiltReceiver>,
     pub(crate) exporters: Vec<BuiltExporter>,
-    warnings: Vec<String>,
+    pub(crate) processors: Vec<(String, Fingerprint)>,
+    pub(crate) pipelines: Vec<PipelineSpec>,
+    pub(crate) warnings: Vec<String>,
 }
 
 pub(crate) struct BuiltReceiver {
-    pub(crate) receiver: Box<dyn Receiver>,
-    pub(crate) inlet: Inlet,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) metrics: ComponentMetrics,
+    pub(crate) routes: Arc<Routes>,
+    /// What to start; `None` where the one that runs goes on.
+    pub(crate) receiver: Option<Box<dyn Receiver>>,
 }
 
 pub(crate) struct BuiltExporter {
-    pub(crate) exporter: Arc<dyn Exporter>,
+    pub(crate) fingerprint: Fingerprint,
     pub(crate) queue: Arc<Queue>,
-    pub(crate) letters: Option<Arc<DeadLetters>>,
-    pub(crate) settings: DeliverySettings,
+    /// What its workers are to send with; `None` where the one that runs goes on. The queue may be one that runs either way.
+    pub(crate) parts: Option<Parts>,
 }
 
 impl fmt::Debug for Graph {
@@ -223,26 +242,34 @@ impl Graph {
     /// # Errors
     /// The first fault found.
     pub fn build(spec: GraphSpec, dry_run: bool) -> Result<Self, GraphError> {
+        Self::build_beside(spec, dry_run, &Standing::default())
+    }
+
+    /// As [`Self::build`], beside a graph that runs and from which it keeps what is the same.
+    pub(crate) fn build_beside(
+        spec: GraphSpec,
+        dry_run: bool,
+        standing: &Standing<'_>,
+    ) -> Result<Self, GraphError> {
         if spec.budget_bytes == 0 {
             return Err(GraphError::NoBudget);
         }
         let plan = Plan::of(&spec)?;
         claims::check(&spec, &plan)?;
         check_settings(&spec, &plan)?;
-        let budget = Budget::new(spec.budget_bytes);
+        let budget = standing.budget.cloned().unwrap_or_else(|| Budget::new(spec.budget_bytes));
         let bare = spec.exporters.iter().filter(|exporter| exporter.config.delivery().buffer.is_none());
         let unbuffered: Vec<_> = bare.map(|exporter| exporter.id.clone()).collect();
-        let exporters = build_exporters(spec.exporters, &plan, dry_run)?;
-        // A queue that is full because its destination is down leaves the others their shares, and receivers one to work with.
-        let share = spec.budget_bytes / (exporters.len() + 1);
-        exporters.iter().for_each(|exporter| exporter.queue.limit_to(share));
+        let exporters = build_exporters(spec.exporters, &plan, dry_run, standing)?;
         let pipelines = plan
             .pipelines
             .iter()
             .map(|planned| build_pipeline(planned, &spec.processors, &exporters, dry_run).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let receivers = build_receivers(spec.receivers, &plan, &pipelines, &unbuffered, &budget, dry_run)?;
-        Ok(Self { budget, receivers, exporters, warnings: plan.warnings })
+        let receivers = build_receivers(spec.receivers, &plan, &pipelines, &unbuffered, dry_run, standing)?;
+        let processors = spec.processors.into_iter().map(|spec| (spec.id, spec.fingerprint)).collect();
+        let (pipelines, warnings) = (spec.pipelines, plan.warnings);
+        Ok(Self { budget, receivers, exporters, processors, pipelines, warnings })
     }
 
     /// What is not wrong but probably not meant: components that no pipeline names, signals that go nowhere.
@@ -288,16 +315,23 @@ fn build_exporters(
     specs: Vec<ComponentSpec<dyn AnyExporterConfig>>,
     plan: &Plan,
     dry_run: bool,
+    standing: &Standing<'_>,
 ) -> Result<Vec<BuiltExporter>, GraphError> {
     let used = specs.into_iter().filter(|spec| plan.uses(ComponentKind::Exporter, &spec.id));
-    used.map(|ComponentSpec { id, config, .. }| {
+    used.map(|ComponentSpec { id, config, fingerprint, .. }| {
+        if let Some(queue) = standing.unchanged_exporter(&id, fingerprint) {
+            return Ok(BuiltExporter { fingerprint, queue, parts: None });
+        }
         let context = context(ComponentKind::Exporter, &id, dry_run);
         let settings = config.delivery();
         let failed = |source| build_error(ComponentKind::Exporter, &id, source);
-        let exporter = config.build(&context).map_err(failed)?;
-        let queue = queue(&settings, &context).map_err(failed)?;
+        let exporter = Arc::from(config.build(&context).map_err(failed)?);
+        let queue = match standing.queue_for(&id, &settings) {
+            Some(queue) => queue,
+            None => queue(&settings, &context).map_err(failed)?,
+        };
         let letters = letters(&settings, &context).map_err(failed)?;
-        Ok(BuiltExporter { exporter: Arc::from(exporter), queue, letters, settings })
+        Ok(BuiltExporter { fingerprint, queue, parts: Some(Parts { exporter, letters, settings }) })
     })
     .collect()
 }
@@ -347,28 +381,26 @@ fn build_receivers(
     plan: &Plan,
     pipelines: &[Arc<Pipeline>],
     unbuffered: &[String],
-    budget: &Budget,
     dry_run: bool,
+    standing: &Standing<'_>,
 ) -> Result<Vec<BuiltReceiver>, GraphError> {
     let used = specs.into_iter().filter(|spec| plan.uses(ComponentKind::Receiver, &spec.id));
     used.map(|spec| {
         let ack = ack_mode(&spec, plan, unbuffered)?;
-        let ComponentSpec { id, config, .. } = spec;
+        let ComponentSpec { id, config, fingerprint, .. } = spec;
         let context = context(ComponentKind::Receiver, &id, dry_run);
-        let door = Door {
-            ack,
-            budget: budget.clone(),
-            metrics: context.metrics.clone(),
-            routes: routes(&id, plan, pipelines),
-        };
+        let routes = Arc::new(routes(&id, ack, plan, pipelines));
+        // Built even if it will not be started: what is wrong with it is known before anything changes.
         let receiver =
             config.build(&context).map_err(|source| build_error(ComponentKind::Receiver, &id, source))?;
-        Ok(BuiltReceiver { receiver, inlet: Inlet::new(door), metrics: context.metrics })
+        let stays = standing.receiver_stays(&id, fingerprint, &routes, receiver.as_ref());
+        let receiver = (!stays).then_some(receiver);
+        Ok(BuiltReceiver { fingerprint, metrics: context.metrics, routes, receiver })
     })
     .collect()
 }
 
-fn routes(receiver: &str, plan: &Plan, pipelines: &[Arc<Pipeline>]) -> Routes {
+fn routes(receiver: &str, ack: AckMode, plan: &Plan, pipelines: &[Arc<Pipeline>]) -> Routes {
     let mut by_signal: [Vec<Arc<Pipeline>>; 3] = Default::default();
     let mut described = Vec::new();
     for (planned, pipeline) in plan.pipelines.iter().zip(pipelines) {
@@ -380,7 +412,7 @@ fn routes(receiver: &str, plan: &Plan, pipelines: &[Arc<Pipeline>]) -> Routes {
             by_signal[*signal as usize].push(Arc::clone(pipeline));
         }
     }
-    Routes { by_signal, description: described.join(", ") }
+    Routes { ack, by_signal, description: described.join(", ") }
 }
 
 fn context(kind: ComponentKind, id: &str, dry_run: bool) -> BuildContext {

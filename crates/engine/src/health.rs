@@ -29,6 +29,8 @@ pub struct Status {
     pub budget_limit_bytes: usize,
     /// Receivers and exporters, in the order of the configuration.
     pub components: Vec<ComponentStatus>,
+    /// What a reload replaced and is still at work, in no order. Several may have the same id.
+    pub retiring: Vec<ComponentStatus>,
 }
 
 /// How one component is.

@@ -12,14 +12,16 @@
 //! Invariants:
 //! - A request enters every queue of every pipeline or none; a sender that is told to try again makes no duplicates.
 //! - With `ack: received` and room in the queues the answer is known without an await, a lock, or an allocation beyond what the bytes need.
+//! - A request sees one set of [`Routes`], whole: what it reserved in is what it is pushed to, whatever a reload swaps meanwhile. Only
+//!   one that has no room yet looks again.
 //!
-//! It does not read sockets and does not know what a processor does. Reload will swap `Door::routes` as a whole, which is
-//! why nothing of it is copied into an [`Inlet`].
+//! It does not read sockets and does not know what a processor does.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use model::{Ack, AckMode, AckWaiter, Payload, Signal, Verdict};
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
@@ -44,16 +46,18 @@ pub struct Inlet {
 }
 
 /// What stands behind an inlet.
-pub(crate) struct Door {
-    pub(crate) ack: AckMode,
-    pub(crate) budget: Budget,
-    pub(crate) metrics: ComponentMetrics,
-    pub(crate) routes: Routes,
+struct Door {
+    budget: Budget,
+    metrics: ComponentMetrics,
+    /// All that a reload swaps.
+    routes: ArcSwap<Routes>,
 }
 
 /// The pipelines that a receiver feeds, by signal.
 #[derive(Default)]
 pub(crate) struct Routes {
+    /// When senders are answered.
+    pub(crate) ack: AckMode,
     pub(crate) by_signal: [Vec<Arc<Pipeline>>; 3],
     /// What there is for the receiver, for the error that says that there is nothing for this signal.
     pub(crate) description: String,
@@ -146,11 +150,15 @@ impl fmt::Debug for Inlet {
 }
 
 impl Inlet {
-    pub(crate) fn new(door: Door) -> Self {
-        // Counters show from the start: a rate over one that appears with its first record misses that record.
-        let fed = |signal: &&Signal| !door.routes.by_signal[**signal as usize].is_empty();
-        Signal::ALL.iter().filter(fed).for_each(|signal| door.metrics.accepted(*signal, 0));
-        Self { door: Arc::new(door) }
+    pub(crate) fn new(budget: Budget, metrics: ComponentMetrics, routes: Arc<Routes>) -> Self {
+        routes.announce(&metrics);
+        Self { door: Arc::new(Door { budget, metrics, routes: ArcSwap::new(routes) }) }
+    }
+
+    /// From now on requests take these routes. Those that have room in a queue keep theirs.
+    pub(crate) fn reroute(&self, routes: Arc<Routes>) {
+        routes.announce(&self.door.metrics);
+        self.door.routes.store(routes);
     }
 
     /// An empty permit of the process's memory budget. Grow it before reading or inflating bytes.
@@ -160,12 +168,12 @@ impl Inlet {
 
     /// True when a pipeline takes this signal from this receiver.
     pub fn accepts(&self, signal: Signal) -> bool {
-        !self.door.routes.by_signal[signal as usize].is_empty()
+        self.door.routes.load().takes(signal)
     }
 
-    /// When this receiver's senders are answered.
+    /// When this receiver's senders are answered. A reload may change it.
     pub fn ack_mode(&self) -> AckMode {
-        self.door.ack
+        self.door.routes.load().ack
     }
 
     /// Hands over a request and waits for what the receiver's `ack` asks for. While a queue is full it first waits for room, up
@@ -176,17 +184,17 @@ impl Inlet {
     /// What to tell the sender. A retryable refusal left nothing behind, save after `not_delivered`.
     pub async fn send(&self, payload: impl Into<Payload>, permit: Permit) -> Result<(), Refusal> {
         let payload = payload.into();
-        let slots = match self.reserve(&payload) {
-            Err(Blocked { full: Some(full), refusal }) => match full.line_up(payload.size()) {
+        let reserved = match self.reserve(&payload) {
+            Err(Blocked { full: Some(full), refusal, .. }) => match full.line_up(payload.size()) {
                 Some(_in_line) => {
                     let deadline = Instant::now() + full.max_wait();
-                    self.wait_for_room(&payload, full, Some(deadline)).await
+                    self.wait_for_room(&payload, Arc::clone(&full), Some(deadline)).await
                 }
                 None => Err(self.door.refuse(payload.items() as u64, refusal)),
             },
             other => other.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal)),
         }?;
-        self.place(slots, payload, permit)?.settled().await
+        self.place(reserved, payload, permit)?.settled().await
     }
 
     /// As [`Self::send`], for senders that cannot be told to come back (TCP, files): waits until there is room, however long that
@@ -197,15 +205,15 @@ impl Inlet {
     pub async fn push(&self, payload: impl Into<Payload>, permit: Permit) -> Result<(), Refusal> {
         let (mut payload, mut permit) = (payload.into(), Some(permit));
         loop {
-            let slots = match self.reserve(&payload) {
+            let reserved = match self.reserve(&payload) {
                 Err(Blocked { full: Some(full), .. }) => self.wait_for_room(&payload, full, None).await,
                 other => other.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal)),
             }?;
             // Kept only where there may be a second try: bytes that nobody else holds are changed in place. The budget does not count
             // it again, which a sender can have but once.
-            let again = (self.ack_mode() != AckMode::Received).then(|| payload.clone());
+            let again = (reserved.routes.ack != AckMode::Received).then(|| payload.clone());
             let permit = permit.take().unwrap_or_else(|| self.permit());
-            match (self.place(slots, payload, permit)?.settled().await, again) {
+            match (self.place(reserved, payload, permit)?.settled().await, again) {
                 (Err(refusal), Some(again)) if refusal.retryable => payload = again,
                 (outcome, _) => return outcome,
             }
@@ -223,39 +231,38 @@ impl Inlet {
     /// What to tell the sender. Nothing entered any queue.
     pub fn enter(&self, payload: impl Into<Payload>, permit: Permit) -> Result<Entered, Refusal> {
         let payload = payload.into();
-        let slots = self.reserve(&payload);
-        let slots = slots.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal))?;
-        self.place(slots, payload, permit)
-    }
-
-    fn pipelines(&self, signal: Signal) -> &[Arc<Pipeline>] {
-        &self.door.routes.by_signal[signal as usize]
+        let reserved = self.reserve(&payload);
+        let reserved =
+            reserved.map_err(|blocked| self.door.refuse(payload.items() as u64, blocked.refusal))?;
+        self.place(reserved, payload, permit)
     }
 
     /// Room for the request in every queue, or in none.
-    fn reserve(&self, payload: &Payload) -> Result<Slots, Blocked<'_>> {
-        let pipelines = self.pipelines(payload.signal());
-        if pipelines.is_empty() {
-            return Err(Blocked { refusal: self.door.no_pipeline(payload.signal()), full: None });
+    fn reserve(&self, payload: &Payload) -> Result<Reserved, Blocked> {
+        loop {
+            let routes = self.door.routes.load();
+            match self.door.reserve(&routes, payload) {
+                Ok(slots) => return Ok(Reserved { routes, slots }),
+                // A queue is closed after the routes were swapped: the new ones do not lead there.
+                Err(blocked) if blocked.closed && !Arc::ptr_eq(&routes, &self.door.routes.load()) => {}
+                Err(blocked) => return Err(blocked),
+            }
         }
-        if payload.is_empty() {
-            return Ok(Slots::new());
-        }
-        reserve(pipelines, payload.size(), payload.items() as u64)
     }
 
     /// Waits for room until `deadline`, without one for ever.
     async fn wait_for_room(
         &self,
         payload: &Payload,
-        mut full: &Queue,
+        mut full: Arc<Queue>,
         deadline: Option<Instant>,
-    ) -> Result<Slots, Refusal> {
+    ) -> Result<Reserved, Refusal> {
         loop {
-            let freed = full.freed();
+            let queue = Arc::clone(&full);
+            let freed = queue.freed();
             let refusal = match self.reserve(payload) {
-                Ok(slots) => return Ok(slots),
-                Err(Blocked { full: Some(other), .. }) if !std::ptr::eq(other, full) => {
+                Ok(reserved) => return Ok(reserved),
+                Err(Blocked { full: Some(other), .. }) if !Arc::ptr_eq(&other, &full) => {
                     full = other;
                     continue;
                 }
@@ -278,38 +285,74 @@ impl Inlet {
         }
     }
 
-    fn place(&self, slots: Slots, payload: Payload, permit: Permit) -> Result<Entered, Refusal> {
+    fn place(&self, reserved: Reserved, payload: Payload, permit: Permit) -> Result<Entered, Refusal> {
         if payload.is_empty() {
             return Ok(Entered { waiter: None });
         }
-        let door = &*self.door;
-        let pipelines = self.pipelines(payload.signal());
-        door.metrics.accepted(payload.signal(), payload.items() as u64);
+        let Reserved { routes, slots } = reserved;
+        let pipelines = routes.pipelines(payload.signal());
+        self.door.metrics.accepted(payload.signal(), payload.items() as u64);
         let results = process(pipelines, payload)?;
-        Ok(Entered { waiter: place(door.ack, pipelines, slots, results, permit) })
+        Ok(Entered { waiter: place(routes.ack, pipelines, slots, results, permit) })
     }
 }
 
+impl Routes {
+    fn pipelines(&self, signal: Signal) -> &[Arc<Pipeline>] {
+        &self.by_signal[signal as usize]
+    }
+
+    /// True when a pipeline takes this signal.
+    pub(crate) fn takes(&self, signal: Signal) -> bool {
+        !self.pipelines(signal).is_empty()
+    }
+
+    /// Counters show from the start: a rate over one that appears with its first record misses that record.
+    fn announce(&self, metrics: &ComponentMetrics) {
+        Signal::ALL
+            .iter()
+            .filter(|signal| self.takes(**signal))
+            .for_each(|signal| metrics.accepted(*signal, 0));
+    }
+}
+
+/// Room in the queues of the routes that were there when it was asked for.
+struct Reserved {
+    routes: Guard<Arc<Routes>>,
+    slots: Slots,
+}
+
 /// Why there is no room for a request.
-struct Blocked<'q> {
+struct Blocked {
     refusal: Refusal,
     /// The queue that is full, if waiting may help.
-    full: Option<&'q Queue>,
+    full: Option<Arc<Queue>>,
+    /// A queue takes no more, now or ever.
+    closed: bool,
 }
 
 impl Door {
+    fn reserve(&self, routes: &Routes, payload: &Payload) -> Result<Slots, Blocked> {
+        let pipelines = routes.pipelines(payload.signal());
+        if pipelines.is_empty() {
+            let refusal = self.no_pipeline(payload.signal(), &routes.description);
+            return Err(Blocked { refusal, full: None, closed: false });
+        }
+        if payload.is_empty() {
+            return Ok(Slots::new());
+        }
+        reserve(pipelines, payload.size(), payload.items() as u64)
+    }
+
     fn refuse(&self, items: u64, refusal: Refusal) -> Refusal {
         self.metrics.refused(refusal.reason, items);
         refusal
     }
 
-    fn no_pipeline(&self, signal: Signal) -> Refusal {
-        let message = format!(
-            "no pipeline takes {} from receiver {}: {}",
-            signal.name(),
-            self.metrics.id(),
-            self.routes.description
-        );
+    #[cold]
+    fn no_pipeline(&self, signal: Signal, description: &str) -> Refusal {
+        let message =
+            format!("no pipeline takes {} from receiver {}: {description}", signal.name(), self.metrics.id());
         Refusal::permanent("no_pipeline", message)
     }
 }
@@ -319,19 +362,20 @@ type Slots = SmallVec<[Result<Slot, NoRoom>; 4]>;
 /// One entry a pipeline; none when no record was left.
 type Results = SmallVec<[Option<Payload>; 2]>;
 
-fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Blocked<'_>> {
+fn reserve(pipelines: &[Arc<Pipeline>], bytes: usize, items: u64) -> Result<Slots, Blocked> {
     let mut slots = Slots::new();
     for queue in pipelines.iter().flat_map(|pipeline| &pipeline.outlets) {
         let slot = queue.reserve(bytes, items);
         match &slot {
             Err(NoRoom::Closed) => {
                 let refusal = Refusal::retry("shutting_down", "Floodway is stopping; send it again");
-                return Err(Blocked { refusal, full: None });
+                return Err(Blocked { refusal, full: None, closed: true });
             }
             Err(no_room) if queue.on_full() == OnFull::Refuse => {
                 let may_help = matches!(no_room, NoRoom::Full | NoRoom::Disk);
-                let full = may_help.then_some(&**queue);
-                return Err(Blocked { refusal: no_room_refusal(queue, bytes, *no_room), full });
+                let full = may_help.then(|| Arc::clone(queue));
+                let refusal = no_room_refusal(queue, bytes, *no_room);
+                return Err(Blocked { refusal, full, closed: false });
             }
             _ => slots.push(slot),
         }

@@ -22,9 +22,11 @@ pub mod graph;
 pub mod health;
 pub mod inlet;
 pub mod metrics;
+mod mount;
 mod outside;
 mod panics;
 pub mod queue;
+pub mod reload;
 mod replay;
 pub mod running;
 pub mod shutdown;
@@ -51,9 +53,10 @@ pub use dead_letters::LetterFill;
 pub use delivery::{
     BufferFull, BufferSettings, DeadLetterSettings, DeliverySettings, OnFull, QueueSettings, RetrySettings,
 };
-pub use graph::{ComponentSpec, Graph, GraphError, GraphSpec, PipelineSpec};
+pub use graph::{ComponentSpec, Fingerprint, Graph, GraphError, GraphSpec, PipelineSpec};
 pub use health::{BufferFill, ComponentStatus, QueueFill, State, Status};
 pub use inlet::{Entered, Inlet, Refusal};
+pub use reload::{Changes, ReloadReport};
 pub use replay::Progress;
 pub use running::{DrainReport, Monitor, Running};
 pub use shutdown::{Shutdown, ShutdownTrigger};

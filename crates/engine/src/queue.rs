@@ -117,7 +117,6 @@ impl Queue {
             put_back: ArrayQueue::new(settings.concurrency.max(1)),
         };
         let lanes = [0, 1, 2].map(lane);
-        metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(level.limit_bytes() as f64);
         announce(metrics);
         let books = Books {
             level,
@@ -131,7 +130,16 @@ impl Queue {
             latency: metrics.histogram(names::DELIVERY_SECONDS, &[]),
             metrics: metrics.clone(),
         };
-        Self { lanes, turn: AtomicUsize::new(0), books: Arc::new(books), spool }
+        let queue = Self { lanes, turn: AtomicUsize::new(0), books: Arc::new(books), spool };
+        queue.announce_limit();
+        queue
+    }
+
+    /// Shows how much it takes.
+    pub(crate) fn announce_limit(&self) {
+        let books = &self.books;
+        books.metrics.gauge(names::QUEUE_LIMIT_BYTES, &[]).set(books.level.limit_bytes() as f64);
+        self.spool.iter().for_each(|spool| spool.announce_limit());
     }
 
     /// Takes room for one request.
@@ -180,6 +188,11 @@ impl Queue {
     /// Resolves when room was given back or the queue was closed. Must be made before asking for room, or a wake-up is lost.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.books.level.freed()
+    }
+
+    /// Has those who wait for room look again: there may be another way for them.
+    pub(crate) fn look_again(&self) {
+        self.books.level.room_elsewhere();
     }
 
     /// The most bytes that it takes.

@@ -13,7 +13,7 @@ use crate::component::{
     ReceiverContext, Serving,
 };
 use crate::delivery::{BufferFull, BufferSettings, DeliverySettings};
-use crate::graph::{ComponentSpec, GraphSpec, PipelineSpec};
+use crate::graph::{ComponentSpec, Fingerprint, GraphSpec, PipelineSpec};
 use crate::health::Status;
 use crate::metrics::ComponentKind;
 use crate::{BoxFuture, State};
@@ -57,7 +57,12 @@ impl GraphSpec {
         let config = Box::new(Replaying { inner: exporter.config, buffer });
         Some(Self {
             budget_bytes: self.budget_bytes,
-            receivers: vec![ComponentSpec { id: name, signals, config: Box::new(Nothing) }],
+            receivers: vec![ComponentSpec {
+                id: name,
+                signals,
+                fingerprint: Fingerprint::default(),
+                config: Box::new(Nothing),
+            }],
             exporters: vec![ComponentSpec { config, ..exporter }],
             pipelines: vec![pipeline],
             ..Self::default()

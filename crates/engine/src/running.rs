@@ -16,17 +16,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::breaker::Breaker;
 use crate::budget::Budget;
-use crate::component::{Exporter, ReceiverContext, Serving};
-use crate::dead_letters::DeadLetters;
-use crate::graph::{BuiltExporter, BuiltReceiver, Graph, GraphError};
+use crate::component::Serving;
+use crate::graph::{Fingerprint, Graph, GraphError, PipelineSpec};
 use crate::health::{ComponentStatus, Health, State, Status};
+use crate::inlet::Inlet;
 use crate::metrics::ComponentMetrics;
+use crate::mount::{EXPORTER_SHUTDOWN, Fitting, Mount, Parts};
 use crate::panics::{Panicked, guard_future};
 use crate::queue::Queue;
 use crate::shutdown::{Shutdown, ShutdownTrigger};
@@ -42,41 +43,96 @@ const LAST_NOTES: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_millis(250);
 
 /// How often draining is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// What all exporters together get to flush and close.
-const EXPORTERS_SHUTDOWN: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A started graph. Stop it with [`Running::stop`]; dropping it ends its tasks without draining.
 pub struct Running {
+    pub(crate) budget: Budget,
     stop: ShutdownTrigger,
-    abandon: ShutdownTrigger,
-    receivers: Vec<RunningReceiver>,
-    exporters: Vec<RunningExporter>,
+    /// Asks workers to lose no time.
+    pub(crate) hurry: ShutdownTrigger,
+    pub(crate) receivers: Vec<RunningReceiver>,
+    pub(crate) exporters: Vec<RunningExporter>,
+    pub(crate) processors: Vec<(String, Fingerprint)>,
+    pub(crate) pipelines: Vec<PipelineSpec>,
+    /// What reloads replaced and has not ended yet.
+    pub(crate) retiring_receivers: Vec<RunningReceiver>,
+    pub(crate) retiring_exporters: Vec<RunningExporter>,
+    /// Closes what reloads replaced, once it is done.
+    pub(crate) background: JoinSet<()>,
     monitor: Monitor,
 }
 
-struct RunningReceiver {
-    id: String,
-    task: JoinHandle<()>,
+pub(crate) struct RunningReceiver {
+    pub(crate) id: String,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) metrics: ComponentMetrics,
+    pub(crate) inlet: Inlet,
+    pub(crate) stop: ShutdownTrigger,
+    pub(crate) health: Arc<Health>,
+    /// Heard when it has ended.
+    pub(crate) gone: Shutdown,
+    pub(crate) task: JoinHandle<()>,
 }
 
-struct RunningExporter {
-    exporter: Arc<dyn Exporter>,
-    queue: Arc<Queue>,
-    health: Arc<Health>,
-    breaker: Arc<Breaker>,
-    letters: Option<Arc<DeadLetters>>,
-    workers: JoinSet<()>,
-    upkeep: Option<AbortOnDrop>,
+pub(crate) struct RunningExporter {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) workers: JoinSet<()>,
+    /// Looks after the disk buffer.
+    pub(crate) upkeep: Option<AbortOnDrop>,
+    /// Ends the workers: what they hold is counted and nacked, or goes back to the disk buffer.
+    pub(crate) abandon: Arc<ShutdownTrigger>,
+    /// Heard when the last worker has ended.
+    pub(crate) workers_ended: Shutdown,
+    /// Heard when it was replaced, drained and shut down.
+    pub(crate) gone: Shutdown,
+    /// Settings that were changed in the file and wait for a restart.
+    pub(crate) held_back: Vec<String>,
+}
+
+impl RunningExporter {
+    /// Its key in the configuration.
+    pub(crate) fn id(&self) -> &str {
+        self.queue.metrics().id()
+    }
+
+    /// Gives up on what is in the queue; what a disk buffer has stays there.
+    fn abandon(&self) {
+        self.queue.abandon();
+        self.abandon.request();
+    }
+
+    /// Waits until its workers have delivered what is in memory, or until it makes no difference: the destination does not
+    /// answer, and the disk buffer has everything.
+    async fn drained(&mut self) {
+        loop {
+            if let Ok(None) = timeout(LOOK_AGAIN, self.workers.join_next()).await {
+                return;
+            }
+            if self.health.is_failing() && self.queue.spool().is_some_and(|spool| spool.has_all()) {
+                return;
+            }
+        }
+    }
 }
 
 /// A task that ends with its owner.
-struct AbortOnDrop(JoinHandle<()>);
+pub(crate) struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Looks after a disk buffer.
+async fn keep_up(queue: Arc<Queue>) {
+    loop {
+        sleep(UPKEEP).await;
+        queue.upkeep().await;
     }
 }
 
@@ -102,10 +158,10 @@ impl DrainReport {
     }
 }
 
-/// Looks at a running graph; for `/health` and `/ready`. Cheap to clone, outlives the graph.
+/// Looks at a running graph; for `/health` and `/ready`. Cheap to clone, outlives the graph, and follows its reloads.
 #[derive(Clone)]
 pub struct Monitor {
-    watched: Arc<[Watched]>,
+    watched: Arc<ArcSwap<Vec<Watched>>>,
     budget: Budget,
     stop: Shutdown,
 }
@@ -114,8 +170,9 @@ struct Watched {
     metrics: ComponentMetrics,
     health: Arc<Health>,
     queue: Option<Arc<Queue>>,
-    breaker: Option<Arc<Breaker>>,
-    letters: Option<Arc<DeadLetters>>,
+    mount: Option<Arc<Mount>>,
+    /// Of what a reload replaced: heard when it has ended.
+    gone: Option<Shutdown>,
 }
 
 impl Graph {
@@ -124,93 +181,19 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Start`] names the receiver; those that had started are let go.
     pub async fn start(self) -> Result<Running, GraphError> {
-        let Self { budget, receivers, exporters, .. } = self;
-        let (stop, stopping) = Shutdown::new();
-        let (abandon, abandoned) = Shutdown::new();
-        let mut bound = Vec::with_capacity(receivers.len());
-        for BuiltReceiver { receiver, inlet, metrics } in receivers {
-            let context = ReceiverContext { inlet, metrics: metrics.clone(), shutdown: stopping.clone() };
-            let started = receiver.start(context).await;
-            let serving =
-                started.map_err(|source| GraphError::Start { id: metrics.id().to_owned(), source })?;
-            bound.push((metrics, serving));
-        }
-        let exporters: Vec<_> =
-            exporters.into_iter().map(|exporter| spawn_workers(exporter, &abandoned)).collect();
-        let mut watched = Vec::new();
-        let mut receivers = Vec::new();
-        for (metrics, serving) in bound {
-            let health = Arc::new(Health::new());
-            watched.push(Watched {
-                metrics: metrics.clone(),
-                health: Arc::clone(&health),
-                queue: None,
-                breaker: None,
-                letters: None,
-            });
-            let id = metrics.id().to_owned();
-            let task = tokio::spawn(supervise(serving, metrics, health, stopping.clone()));
-            receivers.push(RunningReceiver { id, task });
-        }
-        watched.extend(exporters.iter().map(|exporter| Watched {
-            metrics: exporter.queue.metrics().clone(),
-            health: Arc::clone(&exporter.health),
-            queue: Some(Arc::clone(&exporter.queue)),
-            breaker: Some(Arc::clone(&exporter.breaker)),
-            letters: exporter.letters.clone(),
-        }));
-        let monitor = Monitor { watched: watched.into(), budget, stop: stopping };
-        Ok(Running { stop, abandon, receivers, exporters, monitor })
-    }
-}
-
-fn spawn_workers(built: BuiltExporter, abandoned: &Shutdown) -> RunningExporter {
-    let BuiltExporter { exporter, queue, letters, settings } = built;
-    let health = Arc::new(Health::new());
-    let breaker = Arc::new(Breaker::new(&settings.retry, queue.metrics()));
-    let mut workers = JoinSet::new();
-    for _ in 0..settings.workers() {
-        let (exporter, queue) = (Arc::clone(&exporter), Arc::clone(&queue));
-        let (health, breaker) = (Arc::clone(&health), Arc::clone(&breaker));
-        let worker = Worker::new(exporter, queue, health, breaker, letters.clone(), settings.clone());
-        let abandoned = abandoned.clone();
-        workers.spawn(async move {
-            tokio::select! {
-                () = worker.run() => {}
-                // What the worker holds is counted and nacked by being dropped.
-                () = abandoned.requested() => {}
-            }
-        });
-    }
-    let upkeep = queue.spool().map(|_| AbortOnDrop(tokio::spawn(keep_up(Arc::clone(&queue)))));
-    RunningExporter { exporter, queue, health, breaker, letters, workers, upkeep }
-}
-
-/// Looks after a disk buffer.
-async fn keep_up(queue: Arc<Queue>) {
-    loop {
-        sleep(UPKEEP).await;
-        queue.upkeep().await;
-    }
-}
-
-impl RunningExporter {
-    /// Waits until its workers have delivered what is in memory, or until it makes no difference: the destination does not
-    /// answer, and the disk buffer has everything.
-    async fn drained(&mut self) {
-        loop {
-            if let Ok(None) = timeout(LOOK_AGAIN, self.workers.join_next()).await {
-                return;
-            }
-            if self.health.is_failing() && self.queue.spool().is_some_and(|spool| spool.has_all()) {
-                return;
-            }
-        }
+        let mut running = Running::empty(self.budget.clone());
+        running.adopt(self).await?;
+        Ok(running)
     }
 }
 
 /// Runs a receiver to its end, and says so when that comes unasked.
-async fn supervise(serving: Serving, metrics: ComponentMetrics, health: Arc<Health>, stopping: Shutdown) {
+pub(crate) async fn supervise(
+    serving: Serving,
+    metrics: ComponentMetrics,
+    health: Arc<Health>,
+    stopping: Shutdown,
+) {
     match guard_future(|| serving).await {
         Ok(()) if stopping.is_requested() => health.stopped(),
         Ok(()) => health.failed(&metrics, "it ended by itself; restart the program"),
@@ -227,6 +210,99 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
+    /// A graph without parts.
+    fn empty(budget: Budget) -> Self {
+        let (stop, stopping) = Shutdown::new();
+        let (hurry, _) = Shutdown::new();
+        let monitor = Monitor { watched: Arc::default(), budget: budget.clone(), stop: stopping };
+        Self {
+            budget,
+            stop,
+            hurry,
+            receivers: Vec::new(),
+            exporters: Vec::new(),
+            processors: Vec::new(),
+            pipelines: Vec::new(),
+            retiring_receivers: Vec::new(),
+            retiring_exporters: Vec::new(),
+            background: JoinSet::new(),
+            monitor,
+        }
+    }
+
+    /// Has workers empty the queue with `parts`.
+    pub(crate) fn spawn_workers(
+        &self,
+        fingerprint: Fingerprint,
+        queue: Arc<Queue>,
+        parts: Parts,
+    ) -> RunningExporter {
+        if let Some(spool) = queue.spool() {
+            spool.begin();
+        }
+        let count = parts.settings.workers();
+        let fitting = Fitting::new(parts, queue.metrics());
+        let (mount, health) = (Arc::new(Mount::new(fitting)), Arc::new(Health::new()));
+        let ((abandon, abandoned), (ending, workers_ended)) = (Shutdown::new(), Shutdown::new());
+        let (abandon, ending) = (Arc::new(abandon), Arc::new(ending));
+        let mut workers = JoinSet::new();
+        for _ in 0..count {
+            let (mount, queue) = (Arc::clone(&mount), Arc::clone(&queue));
+            let worker = Worker::new(mount, queue, Arc::clone(&health), self.hurry.signal());
+            let (abandoned, ending) = (abandoned.clone(), Arc::clone(&ending));
+            workers.spawn(async move {
+                let _ending = ending;
+                tokio::select! {
+                    () = worker.run() => {}
+                    // What the worker holds is counted and nacked by being dropped.
+                    () = abandoned.requested() => {}
+                }
+            });
+        }
+        let upkeep = queue.spool().map(|_| AbortOnDrop(tokio::spawn(keep_up(Arc::clone(&queue)))));
+        let (_, gone) = Shutdown::new();
+        RunningExporter {
+            fingerprint,
+            mount,
+            queue,
+            health,
+            workers,
+            upkeep,
+            abandon,
+            workers_ended,
+            gone,
+            held_back: Vec::new(),
+        }
+    }
+
+    /// Has the monitor look at what runs now.
+    pub(crate) fn show(&self) {
+        let receiver = |receiver: &RunningReceiver, gone| Watched {
+            metrics: receiver.metrics.clone(),
+            health: Arc::clone(&receiver.health),
+            queue: None,
+            mount: None,
+            gone,
+        };
+        let exporter = |exporter: &RunningExporter, gone| Watched {
+            metrics: exporter.queue.metrics().clone(),
+            health: Arc::clone(&exporter.health),
+            queue: Some(Arc::clone(&exporter.queue)),
+            mount: Some(Arc::clone(&exporter.mount)),
+            gone,
+        };
+        let mut watched: Vec<_> = self.receivers.iter().map(|r| receiver(r, None)).collect();
+        watched.extend(self.exporters.iter().map(|e| exporter(e, None)));
+        watched.extend(self.retiring_receivers.iter().map(|r| receiver(r, Some(r.gone.clone()))));
+        watched.extend(self.retiring_exporters.iter().map(|e| exporter(e, Some(e.gone.clone()))));
+        self.monitor.watched.store(Arc::new(watched));
+    }
+
+    /// What runs, and what reloads replaced and is still at work.
+    fn all_exporters(&mut self) -> impl Iterator<Item = &mut RunningExporter> {
+        self.exporters.iter_mut().chain(&mut self.retiring_exporters)
+    }
+
     /// Something that looks at it while it runs and while it stops.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
@@ -242,22 +318,20 @@ impl Running {
         let started = Instant::now();
         let mut report = DrainReport::default();
         self.stop.request();
+        self.receivers.append(&mut self.retiring_receivers);
+        self.receivers.iter().for_each(|receiver| receiver.stop.request());
         // Senders that never finish must not use up the time that the queues need.
         self.receivers_ended(started + deadline / 2).await;
-        for exporter in &self.exporters {
-            exporter.queue.close();
-        }
+        self.all_exporters().for_each(|exporter| exporter.queue.close());
+        self.hurry.request();
         self.drained(started + deadline).await;
-        for exporter in &self.exporters {
-            exporter.queue.abandon();
-        }
-        self.abandon.request();
-        for exporter in &mut self.exporters {
+        self.all_exporters().for_each(|exporter| exporter.abandon());
+        for exporter in self.all_exporters() {
             while exporter.workers.join_next().await.is_some() {}
         }
         report.cut_off = self.end_receivers().await;
         report.persisted_items = self.persisted().await;
-        report.dropped_items = self.exporters.iter().map(|exporter| exporter.queue.abandoned_items()).sum();
+        report.dropped_items = self.all_exporters().map(|exporter| exporter.queue.abandoned_items()).sum();
         report.not_closed = self.close_exporters().await;
         report.took = started.elapsed();
         report
@@ -273,7 +347,7 @@ impl Running {
     }
 
     async fn drained(&mut self, deadline: Instant) {
-        for exporter in &mut self.exporters {
+        for exporter in self.all_exporters() {
             let _ = timeout_at(deadline, exporter.drained()).await;
         }
     }
@@ -281,7 +355,7 @@ impl Running {
     /// Has the disk buffers note what was delivered; what is left in them.
     async fn persisted(&mut self) -> u64 {
         let mut items = 0;
-        for exporter in &mut self.exporters {
+        for exporter in self.all_exporters() {
             exporter.upkeep = None;
             if let Some(spool) = exporter.queue.spool() {
                 items += timeout(LAST_NOTES, spool.flush()).await.unwrap_or_default();
@@ -303,14 +377,13 @@ impl Running {
         cut_off
     }
 
-    async fn close_exporters(&self) -> Vec<String> {
+    async fn close_exporters(&mut self) -> Vec<String> {
         let mut closing = JoinSet::new();
-        let mut open: Vec<_> =
-            self.exporters.iter().map(|exporter| Some(exporter.queue.metrics().id())).collect();
+        let mut open: Vec<_> = self.exporters.iter().map(|exporter| Some(exporter.id())).collect();
         for (n, exporter) in self.exporters.iter().enumerate() {
-            let (exporter, health) = (Arc::clone(&exporter.exporter), Arc::clone(&exporter.health));
+            let (with, health) = (exporter.mount.current(), Arc::clone(&exporter.health));
             closing.spawn(async move {
-                let closed = guard_future(|| exporter.shutdown()).await;
+                let closed = guard_future(|| with.exporter.shutdown()).await;
                 health.stopped();
                 closed.map(|()| n)
             });
@@ -321,8 +394,12 @@ impl Running {
                     open[n] = None;
                 }
             }
+            // Those that were replaced are closed by their own tasks.
+            while self.background.join_next().await.is_some() {}
         };
-        let _ = timeout(EXPORTERS_SHUTDOWN, all).await;
+        let _ = timeout(EXPORTER_SHUTDOWN, all).await;
+        let replaced = self.retiring_exporters.iter().filter(|exporter| !exporter.gone.is_requested());
+        open.extend(replaced.map(|exporter| Some(exporter.id())));
         open.into_iter().flatten().map(str::to_owned).collect()
     }
 }
@@ -330,9 +407,7 @@ impl Running {
 impl Drop for Running {
     /// The triggers end the tasks when they are dropped; what waits in the queues is counted here.
     fn drop(&mut self) {
-        for exporter in &self.exporters {
-            exporter.queue.abandon();
-        }
+        self.all_exporters().for_each(|exporter| exporter.abandon());
     }
 }
 
@@ -344,16 +419,18 @@ impl fmt::Debug for Monitor {
 
 impl Monitor {
     /// Closes the circuit breaker of an exporter, or of all, and ends their back-off: what waits is sent at once. Returns the ids of
-    /// the exporters; none if there is no exporter of that id.
+    /// the exporters; none if there is no exporter of that id. What a reload replaced counts with its successor.
     pub fn reset_breakers(&self, exporter: Option<&str>) -> Vec<String> {
         let mut reset = Vec::new();
-        for watched in self.watched.iter() {
+        for watched in self.watched.load().iter() {
             let id = watched.metrics.id();
-            if let Some(breaker) = &watched.breaker
+            if let Some(mount) = &watched.mount
                 && exporter.is_none_or(|exporter| exporter == id)
             {
-                breaker.reset();
-                reset.push(id.to_owned());
+                mount.current().breaker.reset();
+                if !reset.iter().any(|known| known == id) {
+                    reset.push(id.to_owned());
+                }
             }
         }
         reset
@@ -361,19 +438,22 @@ impl Monitor {
 
     /// How everything is now.
     pub fn status(&self) -> Status {
-        let components: Vec<_> = self
-            .watched
-            .iter()
-            .map(|watched| ComponentStatus {
-                kind: watched.metrics.kind(),
-                id: watched.metrics.id().to_owned(),
-                state: watched.health.state(),
-                queue: watched.queue.as_ref().map(|queue| queue.level()),
-                buffer: watched.queue.as_ref().and_then(|queue| Some(queue.spool()?.fill())),
-                breaker: watched.breaker.as_ref().map(|breaker| breaker.status()),
-                dead_letters: watched.letters.as_ref().map(|letters| letters.fill()),
-            })
-            .collect();
+        let watched = self.watched.load();
+        let of = |watched: &Watched| ComponentStatus {
+            kind: watched.metrics.kind(),
+            id: watched.metrics.id().to_owned(),
+            state: watched.health.state(),
+            queue: watched.queue.as_ref().map(|queue| queue.level()),
+            buffer: watched.queue.as_ref().and_then(|queue| Some(queue.spool()?.fill())),
+            breaker: watched.mount.as_ref().map(|mount| mount.current().breaker.status()),
+            dead_letters: watched
+                .mount
+                .as_ref()
+                .and_then(|mount| Some(mount.current().letters.as_ref()?.fill())),
+        };
+        let components: Vec<_> = watched.iter().filter(|watched| watched.gone.is_none()).map(of).collect();
+        let at_work = |watched: &&Watched| watched.gone.as_ref().is_some_and(|gone| !gone.is_requested());
+        let retiring = watched.iter().filter(at_work).map(of).collect();
         // A destination that is down is no reason to send us nothing: its queue says when it has no room.
         let receives =
             |component: &ComponentStatus| component.queue.is_some() || component.state == State::Ok;
@@ -383,6 +463,7 @@ impl Monitor {
             budget_used_bytes: self.budget.used(),
             budget_limit_bytes: self.budget.limit(),
             components,
+            retiring,
         }
     }
 }

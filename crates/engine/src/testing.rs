@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::budget::Budget;
 use crate::component::{BuildContext, Processor, ReceiverContext};
 use crate::delivery::QueueSettings;
-use crate::inlet::{Door, Inlet, Pipeline, Routes, Step};
+use crate::inlet::{Inlet, Pipeline, Routes, Step};
 use crate::metrics::{ComponentKind, ComponentMetrics};
 use crate::queue::{Batch, Blame, Lost, Queue};
 use crate::shutdown::{Shutdown, ShutdownTrigger};
@@ -89,13 +89,14 @@ impl Setup {
         };
         let steps = self.processors.into_iter().map(step).collect();
         let pipeline = Arc::new(Pipeline { steps, outlets: vec![Arc::clone(&queue)] });
-        let mut routes = Routes { description: "pipeline test".to_owned(), ..Routes::default() };
+        let mut routes =
+            Routes { ack: self.ack, description: "pipeline test".to_owned(), ..Routes::default() };
         for signal in self.signals {
             routes.by_signal[signal as usize].push(Arc::clone(&pipeline));
         }
         let budget = Budget::new(self.budget_bytes);
         let metrics = ComponentMetrics::new(ComponentKind::Receiver, self.receiver);
-        let inlet = Inlet::new(Door { ack: self.ack, budget: budget.clone(), metrics, routes });
+        let inlet = Inlet::new(budget.clone(), metrics, Arc::new(routes));
         let state = State { payloads: Vec::new(), answer: Answer::Deliver };
         let collected = Collected { queue, budget, state: Arc::new(Mutex::new(state)) };
         if tokio::runtime::Handle::try_current().is_ok() {

@@ -20,6 +20,8 @@
 //! Before each attempt stands the circuit breaker, which all workers share: see [`crate::breaker`]. What is lost is written to the
 //! dead letters ([`crate::dead_letters`]) before it is settled, so that whoever is told finds it there.
 //!
+//! What it sends with is looked up for each attempt (see [`crate::mount`]): a reload may replace it in between.
+//!
 //! It does not know what destinations are, and does not write to disk.
 
 use std::borrow::Cow;
@@ -31,24 +33,25 @@ use metrics::{Counter, Histogram};
 use model::Payload;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::breaker::Breaker;
-use crate::component::{ExportError, Exported, Exporter, Rejected, Scope};
-use crate::dead_letters::{self, DeadLetters, Letter, Posted};
-use crate::delivery::{DeliverySettings, LAST_PAUSE, LONGEST_HINT};
+use crate::breaker::Pass;
+use crate::component::{ExportError, Exported, Rejected, Scope};
+use crate::dead_letters::{self, Letter, Posted};
+use crate::delivery::{LAST_PAUSE, LONGEST_HINT};
 use crate::health::Health;
 use crate::metrics::names;
+use crate::mount::{Fitting, Mount};
 use crate::outside::chance;
 use crate::panics::{Panicked, guard_future};
 use crate::queue::{Batch, Blame, Lost, Queue, Ticket};
+use crate::shutdown::Shutdown;
 
 /// One of the workers that empty an exporter's queue.
 pub(crate) struct Worker {
-    exporter: Arc<dyn Exporter>,
+    mount: Arc<Mount>,
     queue: Arc<Queue>,
     health: Arc<Health>,
-    breaker: Arc<Breaker>,
-    letters: Option<Arc<DeadLetters>>,
-    settings: DeliverySettings,
+    /// The engine stops: what is in the queue has little time left.
+    hurry: Shutdown,
     duration: Histogram,
     retries: Counter,
     /// Whether the disk buffer is asked before the lanes.
@@ -81,18 +84,11 @@ enum Cause {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        exporter: Arc<dyn Exporter>,
-        queue: Arc<Queue>,
-        health: Arc<Health>,
-        breaker: Arc<Breaker>,
-        letters: Option<Arc<DeadLetters>>,
-        settings: DeliverySettings,
-    ) -> Self {
+    pub(crate) fn new(mount: Arc<Mount>, queue: Arc<Queue>, health: Arc<Health>, hurry: Shutdown) -> Self {
         let duration = queue.metrics().histogram(names::EXPORT_SECONDS, &[]);
         let retries = queue.metrics().counter(names::EXPORT_RETRIES, &[]);
         let turn = AtomicBool::new(false);
-        Self { exporter, queue, health, breaker, letters, settings, duration, retries, turn }
+        Self { mount, queue, health, hurry, duration, retries, turn }
     }
 
     /// Works until the queue is closed and drained. It may be dropped at any await: what it holds is counted and nacked.
@@ -105,11 +101,14 @@ impl Worker {
     }
 
     async fn next(&self, batch: &mut Batch) -> bool {
-        let max_bytes = self.settings.queue.max_request_bytes;
         loop {
             let changed = self.queue.changed();
+            let (max_bytes, ordered) = {
+                let settings = &self.mount.current().settings;
+                (settings.queue.max_request_bytes, settings.ordered)
+            };
             // Where order matters memory goes first, since what is on the disk alone came later; elsewhere they take turns.
-            let disk_first = !self.settings.ordered && self.turn.fetch_xor(true, Ordering::Relaxed);
+            let disk_first = !ordered && self.turn.fetch_xor(true, Ordering::Relaxed);
             if disk_first && self.queue.fill_from_disk(batch, max_bytes).await {
                 return true;
             }
@@ -181,12 +180,18 @@ impl Worker {
 
     /// Sends until there is a verdict; what the destination refused while it took the rest is added to `lost`.
     async fn send<'p>(&self, payloads: &'p [Payload], lost: &mut Losses) -> Result<(), GaveUp<'p>> {
-        let retry = &self.settings.retry;
         let (mut left, mut message) = (Cow::Borrowed(payloads), String::new());
         let mut deadline: Option<Instant> = None;
         let mut failures = 0;
         loop {
-            let Some(pass) = self.breaker.pass(self.queue.closed(), deadline).await else {
+            let with = self.mount.current();
+            let retry = &with.settings.retry;
+            let pass = tokio::select! {
+                biased;
+                () = with.replaced() => continue,
+                pass = with.breaker.pass(self.must_hurry(), deadline) => pass,
+            };
+            let Some(pass) = pass else {
                 return Err(GaveUp::exhausted(left, message));
             };
             if failures == 0 {
@@ -194,7 +199,7 @@ impl Worker {
                 let most = retry.max_elapsed_ms.map(Duration::from_millis);
                 deadline = most.and_then(|most| Instant::now().checked_add(most));
             }
-            let (open, hint) = match self.attempt(&left).await {
+            let (open, hint) = match self.attempt(&with, &left).await {
                 Ok(Exported { rejected, remainder }) => {
                     let refused: u64 = rejected.iter().map(|rejected| rejected.items).sum();
                     self.rejected(rejected, &left, lost).await;
@@ -206,7 +211,7 @@ impl Worker {
                     // A destination that takes nothing does not answer.
                     let taken = items(&remainder.payloads) + refused < items(&left);
                     (left, message) = (Cow::Owned(remainder.payloads), remainder.message);
-                    (pass.judged(taken, remainder.retry_after), remainder.retry_after)
+                    (judge(&with, pass, taken, remainder.retry_after), remainder.retry_after)
                 }
                 Err(ExportError::Permanent { reason, message, scope }) => {
                     pass.answered();
@@ -214,7 +219,7 @@ impl Worker {
                 }
                 Err(ExportError::Retryable { message: said, retry_after }) => {
                     message = said;
-                    (pass.judged(false, retry_after), retry_after)
+                    (judge(&with, pass, false, retry_after), retry_after)
                 }
             };
             self.health.failed(self.queue.metrics(), &message);
@@ -223,29 +228,42 @@ impl Worker {
                 return Err(GaveUp::exhausted(left, message));
             }
             if open.is_none() {
-                self.pause(wait, hint.unwrap_or_default().min(LONGEST_HINT)).await;
+                self.pause(&with, wait, hint.unwrap_or_default().min(LONGEST_HINT)).await;
             }
             failures = failures.saturating_add(1);
             self.retries.increment(1);
         }
     }
 
-    /// Waits for `delay`. When the queue closes, what is in it has little time left: the wait is cut to a second, though not
-    /// below `least`, which the destination asked for.
-    async fn pause(&self, delay: Duration, least: Duration) {
+    /// Waits for `delay`. When the engine stops, what is in the queue has little time left: the wait is cut to a second, though not
+    /// below `least`, which the destination asked for. What a reload put in the place of `with` is tried at once.
+    async fn pause(&self, with: &Fitting, delay: Duration, least: Duration) {
         let now = Instant::now();
         let until = now + delay;
         tokio::select! {
             () = sleep_until(until) => {}
-            () = self.breaker.was_reset() => {}
-            () = self.queue.closed() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
+            () = with.breaker.was_reset() => {}
+            () = with.replaced() => {}
+            () = self.must_hurry() => sleep_until(until.min((now + least).max(Instant::now() + LAST_PAUSE))).await,
         }
     }
 
-    async fn attempt(&self, payloads: &[Payload]) -> Result<Exported, ExportError> {
+    /// Resolves when the queue is closed for the engine's stop. One that is closed since nothing leads to it has all the time.
+    async fn must_hurry(&self) {
+        self.queue.closed().await;
+        self.hurry.requested().await;
+    }
+
+    async fn attempt(&self, with: &Fitting, payloads: &[Payload]) -> Result<Exported, ExportError> {
         let started = Instant::now();
-        let limit = Duration::from_millis(self.settings.retry.timeout_ms);
-        let result = timeout(limit, guard_future(|| self.exporter.export(payloads))).await;
+        let limit = Duration::from_millis(with.settings.retry.timeout_ms);
+        let result = tokio::select! {
+            result = timeout(limit, guard_future(|| with.exporter.export(payloads))) => result,
+            () = with.cut_off() => {
+                let message = "the destination had not answered when the exporter's settings were changed".to_owned();
+                return Err(ExportError::Retryable { message, retry_after: None });
+            }
+        };
         self.duration.record(started.elapsed().as_secs_f64());
         match result {
             Ok(Ok(result)) => result,
@@ -267,7 +285,7 @@ impl Worker {
             self.health.dropped(self.queue.metrics(), *items, reason, message);
             lost.records.push(Lost { reason, items: *items, blame: Blame::Rejected });
         }
-        if let Some(letters) = &self.letters {
+        if let Some(letters) = &self.mount.current().letters {
             for letter in dead_letters::letters(rejected, sent) {
                 lost.letters.push(letters.post(&letter).await);
             }
@@ -287,7 +305,7 @@ impl Worker {
         let items = items(left);
         self.health.dropped(self.queue.metrics(), items, reason, message);
         lost.records.push(Lost { reason, items, blame });
-        if let Some(letters) = &self.letters {
+        if let Some(letters) = &self.mount.current().letters {
             for payload in left.iter() {
                 let letter = Letter { reason, message: message.clone(), payload: payload.clone() };
                 lost.letters.push(letters.post(&letter).await);
@@ -297,7 +315,7 @@ impl Worker {
 
     /// Waits for the letters of a batch: nothing is settled before they are durable, or lost.
     async fn durable(&self, lost: Losses) -> Vec<Lost> {
-        if let Some(letters) = &self.letters {
+        if let Some(letters) = &self.mount.current().letters {
             letters.durable(lost.letters).await;
         }
         lost.records
@@ -330,6 +348,11 @@ impl<'p> GaveUp<'p> {
     fn is_about_records(&self) -> bool {
         self.cause == Cause::Refused(Scope::Records)
     }
+}
+
+/// As [`Pass::judged`]; what an exporter that was replaced meets says nothing on its successor.
+fn judge(with: &Fitting, pass: Pass<'_>, taken: bool, hint: Option<Duration>) -> Option<Duration> {
+    if with.is_replaced() { None } else { pass.judged(taken, hint) }
 }
 
 fn items(payloads: &[Payload]) -> u64 {

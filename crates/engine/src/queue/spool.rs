@@ -64,6 +64,7 @@ pub(crate) trait Disk: Send + Sync {
     fn undelivered(&self) -> Tally;
     fn drops(&self) -> Drops;
     fn disk_bytes(&self) -> u64;
+    fn set_limits(&self, limits: &BufferSettings);
     /// Calls back when everything that was handed over is answered, and every note durable.
     fn flush(&self, flushed: Flushed);
 }
@@ -111,6 +112,11 @@ impl<S: Storage> Disk for Writer<S> {
         Writer::disk_bytes(self)
     }
 
+    fn set_limits(&self, limits: &BufferSettings) {
+        let buffer::Options { max_bytes, max_records, max_age_ms, on_full, .. } = options(limits);
+        Writer::set_limits(self, max_bytes, max_records, max_age_ms, on_full);
+    }
+
     fn flush(&self, flushed: Flushed) {
         self.flush_with(flushed);
     }
@@ -129,13 +135,15 @@ pub(crate) enum Blocking {
 /// The disk buffer of one exporter's queue.
 pub(crate) struct Spool {
     disk: Box<dyn Disk>,
-    limit_bytes: u64,
+    limit_bytes: AtomicU64,
     ordered: bool,
     /// What is not delivered whole stays: [`BufferSettings::replay`].
     replay: bool,
     blocking: Blocking,
     clock: Clock,
     state: Mutex<State>,
+    /// What an earlier run left, until somebody delivers it.
+    found: Mutex<Option<(Report, Seq)>>,
     /// Requests that were handed to the disk and have no answer yet.
     writing: AtomicUsize,
     /// Requests were kept in memory that the disk did not take.
@@ -313,7 +321,7 @@ impl Spool {
         let disk = Box::new(writer.map_err(failed)?);
         let mut spool = Self::new(disk, settings.max_bytes, ordered, Blocking::Pool, metrics);
         spool.replay = settings.replay;
-        spool.recover(&report, next_seq);
+        *spool.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((report, next_seq));
         Ok(Arc::new(spool))
     }
 
@@ -341,6 +349,37 @@ impl Spool {
         Some(Ok(spool))
     }
 
+    /// Takes up what [`open`](Self::open) found. Apart from it, since a reload that fails opens folders for nothing.
+    pub(crate) fn begin(&self) {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((report, next_seq)) = found {
+            self.recover(&report, next_seq);
+        }
+    }
+
+    /// Shows how much it takes.
+    pub(super) fn announce_limit(&self) {
+        let limit = self.limit_bytes.load(Ordering::Relaxed);
+        self.metrics.gauge(names::BUFFER_LIMIT_BYTES, &[]).set(limit as f64);
+    }
+
+    /// Takes what stays on the disk out of the books of this process. Returns its items.
+    pub(crate) async fn leave(self: &Arc<Self>) -> u64 {
+        let items = self.flush().await;
+        self.gauges.items.decrement(items as f64);
+        for gauge in [&self.gauges.buffered_items, &self.gauges.buffered_bytes, &self.gauges.disk_bytes] {
+            gauge.set(0.0);
+        }
+        items
+    }
+
+    /// Other limits from now on; folder and window stay.
+    pub(crate) fn set_limits(&self, settings: &BufferSettings) {
+        self.limit_bytes.store(settings.max_bytes, Ordering::Relaxed);
+        self.disk.set_limits(settings);
+        self.announce_limit();
+    }
+
     pub(crate) fn new(
         disk: Box<dyn Disk>,
         limit_bytes: u64,
@@ -349,18 +388,18 @@ impl Spool {
         metrics: &ComponentMetrics,
     ) -> Self {
         let gauge = |name| metrics.gauge(name, &[]);
-        gauge(names::BUFFER_LIMIT_BYTES).set(limit_bytes as f64);
         ["buffer_full", "buffer_expired", "buffer_damaged", "buffer_failed"]
             .iter()
             .for_each(|reason| metrics.dropped(reason, 0));
         Self {
             disk,
-            limit_bytes,
+            limit_bytes: AtomicU64::new(limit_bytes),
             ordered,
             replay: false,
             blocking,
             clock: Clock::start(),
             state: Mutex::default(),
+            found: Mutex::default(),
             writing: AtomicUsize::new(0),
             memory_only: AtomicBool::new(false),
             refused_until_ms: AtomicU64::new(0),
@@ -440,6 +479,11 @@ impl Spool {
         self.lock().fill.clone()
     }
 
+    /// Whether nothing is left to deliver.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.disk.undelivered().records == 0 && self.has_all()
+    }
+
     /// Whether everything that is in memory is on the disk as well.
     pub(crate) fn has_all(&self) -> bool {
         self.writing.load(Ordering::Acquire) == 0 && !self.memory_only.load(Ordering::Acquire)
@@ -485,7 +529,7 @@ impl Spool {
         state.fill.requests = undelivered.records;
         state.fill.bytes = undelivered.bytes;
         state.fill.disk_bytes = disk_bytes;
-        state.fill.limit_bytes = self.limit_bytes;
+        state.fill.limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
         state.fill.left_requests = state.left;
         if state.read_again.is_some_and(|at| at <= Instant::now()) {
             state.read_again = None;

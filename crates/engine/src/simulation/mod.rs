@@ -35,7 +35,9 @@ use self::world::{Mood, Seen, Shared, Sums, VERDICT, World};
 use crate::metrics::names;
 use crate::outside::simulated::{self, Outside};
 use crate::testing::Counters;
-use crate::{ComponentSpec, DeliverySettings, Graph, GraphSpec, Monitor, OnFull, PipelineSpec, Running};
+use crate::{
+    ComponentSpec, DeliverySettings, Fingerprint, Graph, GraphSpec, Monitor, OnFull, PipelineSpec, Running,
+};
 
 /// Longer than any program takes: who gets there does not end.
 const ENDLESS: Duration = Duration::from_secs(2000);
@@ -148,18 +150,29 @@ impl Run {
             let id = format!("in/{life}/{:?}", source.ack);
             pipeline.receivers.push(id.clone());
             let config = Box::new(source.clone());
-            spec.receivers.push(ComponentSpec { id, signals: &Signal::ALL, config });
+            spec.receivers.push(ComponentSpec {
+                id,
+                signals: &Signal::ALL,
+                fingerprint: Fingerprint::default(),
+                config,
+            });
         }
         if self.grows {
             let id = format!("grows/{life}");
             pipeline.processors.push(id.clone());
             let config = Box::new(Grows { world: self.world.clone() });
-            spec.processors.push(ComponentSpec { id, signals: &Signal::ALL, config });
+            let fingerprint = Fingerprint::default();
+            spec.processors.push(ComponentSpec { id, signals: &Signal::ALL, fingerprint, config });
         }
         let id = format!("out/{life}");
         pipeline.exporters.push(id.clone());
         let config = Box::new(Sink { world: self.world.clone(), settings: self.settings.clone() });
-        spec.exporters.push(ComponentSpec { id, signals: &Signal::ALL, config });
+        spec.exporters.push(ComponentSpec {
+            id,
+            signals: &Signal::ALL,
+            fingerprint: Fingerprint::default(),
+            config,
+        });
         spec.pipelines.push(pipeline);
         let graph = match Graph::build(spec, false) {
             Err(_) if self.disk.as_ref().is_some_and(|disk| disk.state().down) => {

@@ -10,8 +10,9 @@ use std::time::Duration;
 use engine::testing::counters;
 use engine::{
     AnyExporterConfig, AnyProcessorConfig, AnyReceiverConfig, BoxFuture, BuildContext, BuildError, Claim,
-    ComponentSpec, DeliverySettings, ExportError, Exported, Exporter, Graph, GraphSpec, Inlet, PipelineSpec,
-    ProcessError, Processor, Receiver, ReceiverContext, Rejected, Remainder, Running, Scope, Serving,
+    ComponentSpec, DeliverySettings, ExportError, Exported, Exporter, Fingerprint, Graph, GraphSpec, Inlet,
+    PipelineSpec, ProcessError, Processor, Receiver, ReceiverContext, Rejected, Remainder, Running, Scope,
+    Serving,
 };
 use model::otlp::ExportLogsServiceRequest;
 use model::{AckMode, Payload, Request, Signal, Writer};
@@ -218,6 +219,7 @@ pub enum Conduct {
 /// A receiver that hands out its inlet.
 #[derive(Clone, Default)]
 pub struct Source {
+    pub asks_once: bool,
     pub ack: AckMode,
     pub conduct: Conduct,
     pub claims: Vec<Claim>,
@@ -247,6 +249,10 @@ impl Source {
 }
 
 impl Receiver for Source {
+    fn asks_for_signals_once(&self) -> bool {
+        self.asks_once
+    }
+
     fn start(self: Box<Self>, context: ReceiverContext) -> BoxFuture<'static, Result<Serving, BuildError>> {
         Box::pin(async move {
             if self.conduct == Conduct::CannotBind {
@@ -333,6 +339,7 @@ impl Rig {
         self.spec.receivers.push(ComponentSpec {
             id: id.to_owned(),
             signals,
+            fingerprint: Fingerprint::default(),
             config: Box::new(source.clone()),
         });
         self
@@ -346,6 +353,7 @@ impl Rig {
         self.spec.processors.push(ComponentSpec {
             id: id.to_owned(),
             signals,
+            fingerprint: Fingerprint::default(),
             config: Box::new(does.clone()),
         });
         self
@@ -357,7 +365,8 @@ impl Rig {
 
     pub fn exporter_of(mut self, id: &str, destination: &Destination, signals: &'static [Signal]) -> Self {
         let config = Box::new(destination.clone());
-        self.spec.exporters.push(ComponentSpec { id: id.to_owned(), signals, config });
+        let fingerprint = Fingerprint::default();
+        self.spec.exporters.push(ComponentSpec { id: id.to_owned(), signals, fingerprint, config });
         self
     }
 
@@ -370,6 +379,20 @@ impl Rig {
             processors: ids(processors),
             exporters: ids(exporters),
         });
+        self
+    }
+
+    /// Gives the receiver settings that stand apart from those with another number.
+    pub fn receiver_version(mut self, id: &str, version: u64) -> Self {
+        let specs = self.spec.receivers.iter_mut();
+        specs.filter(|spec| spec.id == id).for_each(|spec| spec.fingerprint = Fingerprint(version));
+        self
+    }
+
+    /// The same for an exporter.
+    pub fn exporter_version(mut self, id: &str, version: u64) -> Self {
+        let specs = self.spec.exporters.iter_mut();
+        specs.filter(|spec| spec.id == id).for_each(|spec| spec.fingerprint = Fingerprint(version));
         self
     }
 

@@ -295,4 +295,9 @@ impl Receiver for KafkaConfig {
             Membership::start(self.client()?, topics, limits, context)
         })
     }
+
+    /// Topics are subscribed to by the signals that are taken.
+    fn asks_for_signals_once(&self) -> bool {
+        true
+    }
 }
