@@ -63,6 +63,8 @@ pub(crate) enum BufferCommand {
 const RUN_HELP: &str = "\
 Environment: FLOODWAY_LOG overrides the log level (error, warn, info, debug, trace, or `info,receivers=debug`).
 
+SIGHUP or POST /admin/reload reads the file again; if it is wrong, nothing changes and the log says why.
+
 The first SIGTERM or SIGINT stops taking requests and delivers what is inside, within shutdown.deadline (30s); a second ends \
 at once.
 

@@ -19,6 +19,7 @@ mod commands;
 mod component_tables;
 mod exit;
 mod logging;
+mod reload;
 mod summary;
 mod telemetry;
 

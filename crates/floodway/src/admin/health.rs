@@ -5,8 +5,10 @@
 //!
 //! ```json
 //! { "status": "ok", "version": "0.1.0", "uptime_seconds": 12, "ready": true, "budget": { "used_bytes": 0, "limit_bytes": 268435456 },
-//!   "components": { "receivers.otlp": { "kind": "receiver", "id": "otlp", "state": "ok" } } }
+//!   "components": { "receivers.otlp": { "kind": "receiver", "id": "otlp", "state": "ok" } },
+//!   "retiring": [], "reload": { "last": "failed", "at": "2026-01-31T12:00:00Z", "error": "..." } }
 //! ```
+//! `retiring` has what a reload replaced and is still at work; `reload` is there after the first one.
 //!
 //! | status | means | code |
 //! |---|---|---|
@@ -25,7 +27,7 @@ use http::{Response, StatusCode};
 use net::Body;
 use serde::Serialize;
 
-const JSON: &str = "application/json";
+use crate::reload::Last;
 
 #[derive(Serialize)]
 struct Health {
@@ -37,6 +39,9 @@ struct Health {
     budget: Option<Budget>,
     /// By place in the configuration.
     components: BTreeMap<String, ComponentStatus>,
+    retiring: Vec<ComponentStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<Last>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +56,7 @@ struct Ready {
 }
 
 /// `status` is `None` before the graph runs.
-pub(super) fn health(status: Option<Status>, uptime: Duration) -> Response<Body> {
+pub(super) fn health(status: Option<Status>, uptime: Duration, reload: Option<Last>) -> Response<Body> {
     let word = status.as_ref().map_or("starting", word);
     let healthy = matches!(word, "ok" | "degraded");
     let ready = status.as_ref().is_some_and(|status| status.ready);
@@ -59,7 +64,8 @@ pub(super) fn health(status: Option<Status>, uptime: Duration) -> Response<Body>
         used_bytes: status.budget_used_bytes,
         limit_bytes: status.budget_limit_bytes,
     });
-    let components = status.map(|status| status.components).unwrap_or_default();
+    let (components, retiring) =
+        status.map(|status| (status.components, status.retiring)).unwrap_or_default();
     let health = Health {
         status: word,
         version: env!("CARGO_PKG_VERSION"),
@@ -67,6 +73,8 @@ pub(super) fn health(status: Option<Status>, uptime: Duration) -> Response<Body>
         ready,
         budget,
         components: components.into_iter().map(|c| (format!("{}s.{}", c.kind, c.id), c)).collect(),
+        retiring,
+        reload,
     };
     json(healthy, &health)
 }
@@ -91,11 +99,7 @@ fn word(status: &Status) -> &'static str {
 }
 
 fn json(good: bool, body: &impl Serialize) -> Response<Body> {
-    let code = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    match serde_json::to_string(body) {
-        Ok(text) => super::full(code, JSON, text + "\n"),
-        Err(_) => super::text(StatusCode::INTERNAL_SERVER_ERROR, "the status cannot be shown\n"),
-    }
+    super::json(if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
 }
 
 #[cfg(test)]
@@ -120,6 +124,7 @@ mod tests {
                 component(ComponentKind::Receiver, receiver),
                 component(ComponentKind::Exporter, exporter),
             ],
+            retiring: Vec::new(),
         }
     }
 
@@ -134,7 +139,7 @@ mod tests {
             (Some(status(false, State::Stopped, State::Ok)), "stopping", 503),
         ] {
             assert_eq!(status.as_ref().map_or("starting", word), expected);
-            assert_eq!(health(status, Duration::ZERO).status(), code, "{expected}");
+            assert_eq!(health(status, Duration::ZERO, None).status(), code, "{expected}");
         }
     }
 }

@@ -6,12 +6,14 @@
 //! | `/ready` | 200 when requests are taken, else 503 |
 //! | `/metrics` | Prometheus text format |
 //! | `/` | a page that shows what flows, made of the other three |
+//! | POST `/admin/reload` | the file is read again; JSON: what changed, or what is wrong with 400, 409, 500 or 503; see `reload` |
 //! | POST `/admin/circuit-breaker/reset` | what waits for a destination that is down is tried at once; see [`breaker`] |
 //!
 //! It has no password, and binds to loopback unless told otherwise. What changes something is a POST and is refused to pages of other
-//! sites: a browser on this machine would send it for them.
+//! sites: see [`guard`].
 
 mod breaker;
+mod guard;
 mod health;
 
 use std::future::Future;
@@ -22,11 +24,10 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use engine::Monitor;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use net::server::{HttpOptions, NoHooks};
 use net::{Body, Listen};
@@ -34,10 +35,13 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::exit;
+use crate::reload::{Desk, FailureKind, Unavailable};
 use crate::telemetry::Telemetry;
 
 const PAGE: &str = include_str!("page.html");
-const PATHS: &str = "there is /, /health, /ready, /metrics and POST /admin/circuit-breaker/reset here\n";
+const PATHS: &str =
+    "there is /, /health, /ready, /metrics, POST /admin/reload and POST /admin/circuit-breaker/reset here\n";
+const RELOAD: &str = "/admin/reload";
 const MAX_CONNECTIONS: usize = 64;
 /// At the end, for answers that are being written.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -50,14 +54,19 @@ pub(crate) struct Admin {
 
 struct State {
     telemetry: Telemetry,
+    desk: Desk,
     /// Set once the graph runs.
     monitor: OnceLock<Monitor>,
 }
 
 impl Admin {
     /// Binds and serves.
-    pub(crate) async fn start(settings: &config::Admin, telemetry: Telemetry) -> anyhow::Result<Self> {
-        let state = Arc::new(State { telemetry, monitor: OnceLock::new() });
+    pub(crate) async fn start(
+        settings: &config::Admin,
+        telemetry: Telemetry,
+        desk: Desk,
+    ) -> anyhow::Result<Self> {
+        let state = Arc::new(State { telemetry, desk, monitor: OnceLock::new() });
         if !settings.enabled {
             return Ok(Self { state, server: None });
         }
@@ -68,8 +77,8 @@ impl Admin {
         let handler_state = Arc::clone(&state);
         let handler = move |request: http::Request<Incoming>| {
             let (request, _) = request.into_parts();
-            let response = answer(&handler_state, &request);
-            async move { response }
+            let state = Arc::clone(&handler_state);
+            async move { answer(&state, &request).await }
         };
         let options = HttpOptions { drain_timeout: DRAIN, ..HttpOptions::default() };
         let shutdown = async {
@@ -102,24 +111,27 @@ async fn serve<H: net::server::Handler>(
     let _ = net::server::serve(bound, options, Arc::new(NoHooks), shutdown, handler).await;
 }
 
-fn answer(state: &State, request: &Parts) -> Response<Body> {
+async fn answer(state: &State, request: &Parts) -> Response<Body> {
     let (method, path) = (&request.method, request.uri.path());
     let looks = matches!(path, "/" | "/health" | "/ready" | "/metrics");
-    let acts = path == breaker::PATH;
+    let acts = matches!(path, RELOAD | breaker::PATH);
     let mut response = if !looks && !acts {
         text(StatusCode::NOT_FOUND, PATHS)
     } else if looks && method != Method::GET && method != Method::HEAD {
         not_allowed("GET, HEAD", "only GET and HEAD are answered here\n")
     } else if acts && method != Method::POST {
         not_allowed("POST", "only POST is answered here\n")
-    } else if acts && !same_site(&request.headers) {
+    } else if acts && guard::is_foreign(&request.headers, &request.uri) {
         text(StatusCode::FORBIDDEN, "refused: a page of another site sent this through a browser\n")
     } else {
         let monitor = state.monitor.get();
         match path {
             "/" => page(),
-            "/health" => health::health(monitor.map(Monitor::status), state.telemetry.uptime()),
+            "/health" => {
+                health::health(monitor.map(Monitor::status), state.telemetry.uptime(), state.desk.last())
+            }
             "/ready" => health::ready(monitor.map(Monitor::status)),
+            RELOAD => reload(state).await,
             breaker::PATH => breaker::reset(monitor, request.uri.query()),
             _ => full(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", state.telemetry.render()),
         }
@@ -139,16 +151,28 @@ fn not_allowed(methods: &'static str, message: &'static str) -> Response<Body> {
     refused
 }
 
-/// Whether a request may change something: it does not come from a page of another origin. Browsers say so, in `Sec-Fetch-Site`
-/// (Fetch Metadata) or, older ones, in `Origin` (Fetch, section 3.2), which must be the host that was asked; who says neither is no
-/// browser.
-pub(crate) fn same_site(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return matches!(site.as_bytes(), b"same-origin" | b"none");
+async fn reload(state: &State) -> Response<Body> {
+    if state.monitor.get().is_none() {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the program is starting");
     }
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    origin.is_some() && origin == headers.get(HOST).and_then(|host| host.to_str().ok())
+    match state.desk.ask().await {
+        Ok(Ok(report)) => json(StatusCode::OK, &report),
+        Ok(Err(failure)) if failure.kind == FailureKind::Invalid => json(StatusCode::BAD_REQUEST, &failure),
+        Ok(Err(failure)) => json(StatusCode::INTERNAL_SERVER_ERROR, &failure),
+        Err(Unavailable::Busy) => refused(StatusCode::CONFLICT, "a reload is under way"),
+        Err(Unavailable::NotRunning) => refused(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping"),
+    }
+}
+
+fn refused(status: StatusCode, error: &str) -> Response<Body> {
+    json(status, &serde_json::json!({ "result": "failed", "error": error }))
+}
+
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Body> {
+    match serde_json::to_string(body) {
+        Ok(text) => full(status, "application/json", text + "\n"),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be shown\n"),
+    }
 }
 
 fn page() -> Response<Body> {
@@ -172,36 +196,4 @@ fn full(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) 
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_of_other_sites_are_told_apart() {
-        for (headers, expected) in [
-            (&[][..], true),
-            (&[("sec-fetch-site", "same-origin")][..], true),
-            (&[("sec-fetch-site", "none")][..], true),
-            (&[("sec-fetch-site", "same-site")][..], false),
-            (
-                &[
-                    ("sec-fetch-site", "cross-site"),
-                    ("origin", "http://localhost:8888"),
-                    ("host", "localhost:8888"),
-                ][..],
-                false,
-            ),
-            (&[("origin", "http://localhost:8888"), ("host", "localhost:8888")][..], true),
-            (&[("origin", "http://localhost:3000"), ("host", "localhost:8888")][..], false),
-            (&[("origin", "https://evil.example"), ("host", "localhost:8888")][..], false),
-            (&[("origin", "null"), ("host", "localhost:8888")][..], false),
-            (&[("origin", "http://localhost:8888")][..], false),
-        ] {
-            let mut map = HeaderMap::new();
-            headers.iter().for_each(|(name, value)| drop(map.insert(*name, HeaderValue::from_static(value))));
-            assert_eq!(same_site(&map), expected, "{headers:?}");
-        }
-    }
 }

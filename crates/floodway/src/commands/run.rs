@@ -2,22 +2,26 @@
 //!
 //! ```text
 //! read and check the file -> log -> recorder -> runtime -> build -> admin binds -> graph starts -> summary
+//! SIGHUP, POST /admin/reload: the file is read again and the graph follows it, or everything stays and the log says why
 //! first signal: the graph drains, /ready says 503, /health goes on answering -> what was delivered and dropped -> exit
 //! second signal: exit at once
 //! ```
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use config::{Config, LogFormat, Origin, ProcessEnvironment, Settings};
-use engine::{DrainReport, Graph, GraphSpec, Running};
+use engine::{DrainReport, Graph, GraphSpec};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::admin::Admin;
 use crate::cli::ConfigArgs;
+use crate::reload::{Desk, Follower, Request};
 use crate::summary::Summary;
 use crate::telemetry::{Telemetry, Totals};
 use crate::{component_tables, exit, logging};
@@ -28,7 +32,7 @@ pub(crate) fn run(args: &ConfigArgs) -> anyhow::Result<ExitCode> {
     logging::start(&settings.log)?;
     let telemetry = Telemetry::install()?;
     let runtime = runtime(&settings)?;
-    let code = runtime.block_on(serve(graph, &settings, &origin, telemetry))?;
+    let code = runtime.block_on(serve(&args.file, graph, settings, &origin, telemetry))?;
     // A blocking task that hangs, a name lookup for one, must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(code)
@@ -51,8 +55,9 @@ pub(super) fn runtime(settings: &Settings) -> anyhow::Result<Runtime> {
 }
 
 async fn serve(
+    file: &Path,
     spec: GraphSpec,
-    settings: &Settings,
+    settings: Settings,
     origin: &Origin,
     telemetry: Telemetry,
 ) -> anyhow::Result<ExitCode> {
@@ -64,19 +69,37 @@ async fn serve(
         tracing::warn!("{warning}");
     }
     // The admin server binds first: whoever waits for it must not find somebody else's.
-    let admin = Admin::start(&settings.admin, telemetry.clone()).await?;
+    let (desk, asked) = Desk::new();
+    let admin = Admin::start(&settings.admin, telemetry.clone(), desk.clone()).await?;
     let started = tokio::select! {
         started = graph.start() => started,
         code = signals.next() => return Ok(ExitCode::from(code)),
     };
     let running = started.map_err(|error| exit::no_start(origin.explain(&error).to_string()))?;
     admin.watch(running.monitor());
-    announce(settings, &summary);
-    let code = signals.next().await;
-    let stopped = stop(running, settings, &telemetry, signals).await;
+    announce(&settings, &summary);
+    let mut follower = Follower::new(running, settings, file.to_owned(), desk);
+    let code = follow(&mut follower, &mut signals, asked).await;
+    let stopped = stop(follower, &telemetry, signals).await;
     admin.stop().await;
     tracing::debug!(code, "stopped by a signal");
     Ok(ExitCode::from(stopped))
+}
+
+/// Reloads until a signal to stop comes, whose code is returned. One that comes during a reload ends that without a trace.
+async fn follow(follower: &mut Follower, signals: &mut Signals, mut asked: mpsc::Receiver<Request>) -> u8 {
+    loop {
+        let reload = async {
+            tokio::select! {
+                _ = signals.hang_up.recv() => follower.hang_up().await,
+                Some(request) = asked.recv() => follower.answer(request).await,
+            }
+        };
+        tokio::select! {
+            code = next(&mut signals.terminate, &mut signals.interrupt) => return code,
+            () = reload => {}
+        }
+    }
 }
 
 fn announce(settings: &Settings, summary: &Summary) {
@@ -102,7 +125,8 @@ fn announce(settings: &Settings, summary: &Summary) {
 }
 
 /// Drains the graph. A second signal ends the process here.
-async fn stop(running: Running, settings: &Settings, telemetry: &Telemetry, mut signals: Signals) -> u8 {
+async fn stop(follower: Follower, telemetry: &Telemetry, mut signals: Signals) -> u8 {
+    let Follower { running, settings, .. } = follower;
     let deadline = settings.shutdown.deadline.0;
     let before = telemetry.totals();
     tracing::info!(
@@ -149,23 +173,32 @@ fn report_drain(report: &DrainReport, before: Totals, after: Totals) {
     );
 }
 
-/// The signals that stop the program.
+/// The signals that the program listens to: two that stop it, one that reloads.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     pub(super) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
     }
 
-    /// The next one, as the exit code of a process that it ends at once.
+    /// The next one that stops, as the exit code of a process that it ends at once.
     pub(super) async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.terminate.recv() => 143,
-            _ = self.interrupt.recv() => 130,
-        }
+        next(&mut self.terminate, &mut self.interrupt).await
+    }
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> u8 {
+    tokio::select! {
+        _ = terminate.recv() => 143,
+        _ = interrupt.recv() => 130,
     }
 }

@@ -144,6 +144,11 @@ impl Floodway {
         self.ports[PORTS.iter().position(|known| *known == name).unwrap()]
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its folder: the working directory, with `floodway.yaml`, `redact.key` and what it wrote.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
