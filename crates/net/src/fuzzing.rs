@@ -63,6 +63,11 @@ pub fn inflated(data: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
+    #[test]
+    fn a_long_message_that_is_no_utf_8_is_cut_once() {
+        super::grpc_headers(&[0xff; 2000]);
+    }
+
     proptest! {
         #[test]
         fn the_targets_hold_on_noise(data in prop::collection::vec(any::<u8>(), 0..300)) {

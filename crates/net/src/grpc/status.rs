@@ -243,7 +243,7 @@ fn percent_encode(message: &str) -> String {
     out
 }
 
-/// Undoes [`percent_encode`]; what is malformed is kept as it is.
+/// Undoes [`percent_encode`]; what is malformed is kept as it is. At most [`MAX_MESSAGE`] bytes.
 pub(crate) fn percent_decode(value: &[u8]) -> String {
     let mut out = Vec::with_capacity(value.len().min(MAX_MESSAGE));
     let mut rest = value;
@@ -265,7 +265,8 @@ pub(crate) fn percent_decode(value: &[u8]) -> String {
         out.push(*first);
         rest = tail;
     }
-    String::from_utf8_lossy(&out).into_owned()
+    // Each byte that is no UTF-8 becomes three.
+    clip(&String::from_utf8_lossy(&out)).to_owned()
 }
 
 #[derive(Clone, PartialEq, Message)]
