@@ -329,13 +329,14 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::breaker::Breaker;
     use crate::component::{BoxFuture, ExportError, Exported, Exporter, Scope};
     use crate::delivery::DeliverySettings;
     use crate::health::Health;
     use crate::metrics::ComponentKind;
+    use crate::mount::{Fitting, Mount, Parts};
     use crate::queue::Queue;
     use crate::queue::spool::Spool;
+    use crate::shutdown::Shutdown;
     use crate::worker::Worker;
 
     /// Refuses everything, and counts.
@@ -361,14 +362,11 @@ mod tests {
         let settings = DeliverySettings::default();
         let queue = Arc::new(Queue::buffered(&settings.queue, &metrics, Some(Arc::clone(&spool))));
         let calls = Arc::new(AtomicUsize::new(0));
-        let worker = Worker::new(
-            Arc::new(Refuses(Arc::clone(&calls))),
-            Arc::clone(&queue),
-            Arc::new(Health::new()),
-            Arc::new(Breaker::new(&settings.retry, &metrics)),
-            Some(Arc::clone(&letters)),
-            settings,
-        );
+        let exporter = Arc::new(Refuses(Arc::clone(&calls)));
+        let parts = Parts { exporter, letters: Some(Arc::clone(&letters)), settings };
+        let mount = Arc::new(Mount::new(Fitting::new(parts, &metrics)));
+        let (_hurry, hurried) = Shutdown::new();
+        let worker = Worker::new(mount, Arc::clone(&queue), Arc::new(Health::new()), hurried);
         let working = tokio::spawn(worker.run());
         // A disk that takes no letter yet: all that may wait for it is waiting.
         let all = (WAITING_BYTES / UNIT) as u32;

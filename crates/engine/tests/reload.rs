@@ -401,7 +401,7 @@ impl Took {
             Reply::Take
         });
         destination.with(|s| {
-            s.queue.max_requests = if step % 3 == 0 { 16 } else { 64 };
+            s.queue.max_requests = if step.is_multiple_of(3) { 16 } else { 64 };
             s.retry.initial_backoff_ms = 1;
             s.retry.max_backoff_ms = 3;
         })

@@ -68,11 +68,13 @@ async fn letters(name: &str, mut settings: Value, sent: Request) -> Vec<Letter> 
         receivers: vec![ComponentSpec {
             id: "x".to_owned(),
             signals: &Signal::ALL,
+            fingerprint: engine::Fingerprint::default(),
             config: Box::new(source.clone()),
         }],
         exporters: vec![ComponentSpec {
             id: "x".to_owned(),
             signals: factory.signals,
+            fingerprint: engine::Fingerprint::default(),
             config: parse(name, &settings).unwrap(),
         }],
         pipelines: vec![PipelineSpec {
