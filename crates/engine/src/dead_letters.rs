@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! delivery loop: post (room by bytes, never blocks a thread) --> writer's thread: write, one fsync for all --> answer
-//!                durable  <------------------------------------------------------------------------------------'
+//!                Posted   <------------------------------------------------------------------------------------'
 //!                then the request is settled
 //! ```
 //! The folder is a log of crate `buffer` whose oldest records go first; a letter is `stored::encode_letter`. Payloads stand behind the
@@ -161,14 +161,8 @@ impl DeadLetters {
         posted
     }
 
-    /// Waits until letters are durable, or lost.
-    pub(crate) async fn durable(&self, posted: Vec<Posted>) {
-        if posted.is_empty() {
-            return;
-        }
-        for letter in posted {
-            let _ = letter.await;
-        }
+    /// Counts what is in the folder now, and what went from it.
+    pub(crate) fn look(&self) {
         look(&self.folder, &self.books);
     }
 

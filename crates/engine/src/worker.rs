@@ -315,8 +315,15 @@ impl Worker {
 
     /// Waits for the letters of a batch: nothing is settled before they are durable, or lost.
     async fn durable(&self, lost: Losses) -> Vec<Lost> {
+        if lost.letters.is_empty() {
+            return lost.records;
+        }
+        // Whoever took them, a reload may have put others in their place since.
+        for letter in lost.letters {
+            let _ = letter.await;
+        }
         if let Some(letters) = &self.mount.current().letters {
-            letters.durable(lost.letters).await;
+            letters.look();
         }
         lost.records
     }
