@@ -59,6 +59,7 @@ pub(crate) mod simulated {
     }
 
     /// From now on, on this thread; `None` gives the real one back.
+    #[cfg(not(floodway_loom))]
     pub(crate) fn set(outside: Option<Outside>) {
         OUTSIDE.set(outside);
     }
