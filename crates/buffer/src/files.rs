@@ -4,20 +4,32 @@
 //! takes back when the process ends, however it ends.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::storage::{Storage, StoredFile};
 
 const LOCK: &str = "lock";
+/// How the name of a spare file begins.
+const SPARE: &str = "spare-";
 
 /// A buffer's directory, locked for this process.
 #[derive(Debug)]
 pub struct FileStorage {
     files: ReadOnly,
+    /// Files that held segments, to be overwritten by new ones.
+    spares: Mutex<Spares>,
     _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Spares {
+    /// Names, and sizes in bytes.
+    files: Vec<(String, u64)>,
+    made: u64,
 }
 
 impl FileStorage {
@@ -40,7 +52,35 @@ impl FileStorage {
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { dir: dir.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
         }
-        Ok(Self { files: ReadOnly::open(dir)?, _lock: lock })
+        let storage = Self { files: ReadOnly::open(dir)?, spares: Mutex::default(), _lock: lock };
+        storage.drop_spares().map_err(|source| failed("remove spare files from", source))?;
+        Ok(storage)
+    }
+}
+
+impl FileStorage {
+    fn path(&self, name: &str) -> PathBuf {
+        self.files.dir.join(name)
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Spares> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of a process that is gone.
+    fn drop_spares(&self) -> io::Result<()> {
+        let names = self.files.list()?;
+        names
+            .iter()
+            .filter(|name| name.starts_with(SPARE))
+            .try_for_each(|name| fs::remove_file(self.path(name)))
+    }
+}
+
+impl Drop for FileStorage {
+    /// What cannot be removed now is removed by the next opening.
+    fn drop(&mut self) {
+        let _ = self.drop_spares();
     }
 }
 
@@ -91,7 +131,13 @@ impl Storage for FileStorage {
 
     fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(true).mode(0o600).open(self.files.dir.join(name))
+        options.read(true).write(true);
+        if let Some((spare, _)) = self.spares().files.pop()
+            && fs::rename(self.path(&spare), self.path(name)).is_ok()
+        {
+            return options.open(self.path(name));
+        }
+        options.create_new(true).mode(0o600).open(self.path(name))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
@@ -99,7 +145,21 @@ impl Storage for FileStorage {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.files.dir.join(name))
+        fs::remove_file(self.path(name))
+    }
+
+    fn retire(&self, name: &str) -> io::Result<()> {
+        let mut spares = self.spares();
+        let spare = format!("{SPARE}{}", spares.made);
+        let bytes = fs::metadata(self.path(name))?.len();
+        fs::rename(self.path(name), self.path(&spare))?;
+        spares.made += 1;
+        spares.files.push((spare, bytes));
+        Ok(())
+    }
+
+    fn spare_bytes(&self) -> u64 {
+        self.spares().files.iter().map(|(_, bytes)| bytes).sum()
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -155,7 +215,9 @@ impl StoredFile for File {
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.set_len(size)
+        self.set_len(size)?;
+        let mut file = self;
+        file.seek(SeekFrom::Start(size)).map(drop)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -74,6 +74,8 @@ struct Inode {
     durable: Vec<u8>,
     current: Vec<u8>,
     pending: Vec<Change>,
+    /// Where the next write goes.
+    at: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +98,8 @@ pub struct State {
     /// What it claims and does not do.
     pub lies: Lies,
     inodes: Vec<Inode>,
+    /// Files that were retired, to be created again under another name.
+    spares: Vec<usize>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     pending_names: Vec<NameChange>,
@@ -195,7 +199,8 @@ impl State {
 
     fn write(&mut self, inode: usize, data: &[u8]) {
         let file = &mut self.inodes[inode];
-        let mut offset = file.current.len();
+        let at = file.at;
+        let mut offset = at;
         let mut left = data;
         while !left.is_empty() {
             let (piece, rest) = left.split_at((SECTOR - offset % SECTOR).min(left.len()));
@@ -203,7 +208,7 @@ impl State {
             offset += piece.len();
             left = rest;
         }
-        file.current.extend_from_slice(data);
+        Change::Write(at, data.to_vec()).apply(&mut file.current, |length| vec![0; length]);
     }
 
     /// What stands where nothing was written: zeros, or what some other file held.
@@ -247,6 +252,8 @@ impl State {
             }
         }
         self.names.clone_from(&self.durable_names);
+        // Who opens the folder anew removes them.
+        self.spares.clear();
         (self.down, self.fuse, self.forgot) = (false, None, false);
     }
 }
@@ -258,6 +265,7 @@ impl Disk {
             rng: Rng(seed ^ 0xd15c),
             lies,
             inodes: Vec::new(),
+            spares: Vec::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
@@ -285,6 +293,8 @@ impl Disk {
     pub fn next_life(&self) -> Self {
         let mut state = self.state();
         state.life += 1;
+        // Who opens the folder anew removes them.
+        state.spares.clear();
         Self { state: Arc::clone(&self.state), life: state.life }
     }
 
@@ -319,6 +329,12 @@ impl Disk {
             .iter()
             .map(|(name, inode)| (name.clone(), state.inodes[*inode].current.len() as u64))
             .collect()
+    }
+
+    /// All files, and where what was written last ends in each; behind it a file may hold what it held under another name.
+    pub fn ends(&self) -> Vec<(String, u64)> {
+        let state = self.state();
+        state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].at as u64)).collect()
     }
 
     /// Their sizes together.
@@ -366,10 +382,13 @@ impl Storage for Disk {
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let inode = state.inodes.len();
-        state.inodes.push(Inode::default());
+        let inode = state.spares.pop().unwrap_or(state.inodes.len());
+        if inode == state.inodes.len() {
+            state.inodes.push(Inode::default());
+        }
         state.names.insert(name.to_owned(), inode);
         state.pending_names.push(NameChange::Create(name.to_owned(), inode));
+        state.inodes[inode].at = 0;
         Ok(DiskFile { disk: self.clone(), inode })
     }
 
@@ -389,6 +408,13 @@ impl Storage for Disk {
         state.fault()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.pending_names.push(NameChange::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn retire(&self, name: &str) -> io::Result<()> {
+        let inode = self.operation()?.names.get(name).copied();
+        self.remove(name)?;
+        self.operation()?.spares.extend(inode);
         Ok(())
     }
 
@@ -433,6 +459,7 @@ impl StoredFile for DiskFile {
             state.space = Some(space - length as u64);
         }
         state.write(self.inode, &all[..length]);
+        state.inodes[self.inode].at += length;
         Ok(length)
     }
 
@@ -466,6 +493,7 @@ impl StoredFile for DiskFile {
         let file = &mut state.inodes[self.inode];
         file.current.truncate(size as usize);
         file.pending.push(Change::Truncate(size as usize));
+        file.at = size as usize;
         Ok(())
     }
 

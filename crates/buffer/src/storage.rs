@@ -17,7 +17,8 @@ pub trait Storage: Send + 'static {
     /// The system's.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes a new file, to be read and appended to.
+    /// Makes a new file, to be read and written from its start. It may hold bytes that stood elsewhere ([`Storage::retire`]): what is
+    /// behind the last write means nothing.
     ///
     /// # Errors
     /// `AlreadyExists`, and the system's.
@@ -35,6 +36,21 @@ pub trait Storage: Send + 'static {
     /// The system's.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Removes a file as [`Storage::remove`] does; its space may be used for one that is created later. Overwriting costs a file system
+    /// a fraction of what fresh space does. Nothing is written to such a file before [`Storage::sync_dir`] has made its new
+    /// name, and the end of the old one, durable: that is the log's to see to.
+    ///
+    /// # Errors
+    /// As there.
+    fn retire(&self, name: &str) -> io::Result<()> {
+        self.remove(name)
+    }
+
+    /// What files take that were retired and not used yet, in bytes.
+    fn spare_bytes(&self) -> u64 {
+        0
+    }
+
     /// Makes what was created and removed durable.
     ///
     /// # Errors
@@ -50,7 +66,7 @@ pub trait Storage: Send + 'static {
 
 /// An open file of a [`Storage`].
 pub trait StoredFile: std::fmt::Debug + Send + Sync + 'static {
-    /// Writes at the end, possibly less than all (as [`io::Write::write_vectored`]).
+    /// Writes behind what was written before, possibly less than all (as [`io::Write::write_vectored`]).
     ///
     /// # Errors
     /// The system's. Something may have been written all the same.
@@ -68,7 +84,7 @@ pub trait StoredFile: std::fmt::Debug + Send + Sync + 'static {
     /// The system's.
     fn size(&self) -> io::Result<u64>;
 
-    /// Cuts the file.
+    /// Cuts the file; what is written next goes to its end.
     ///
     /// # Errors
     /// The system's.

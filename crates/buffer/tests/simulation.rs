@@ -341,7 +341,7 @@ impl Run {
 
     /// Where the last record stands: at the end of the newest segment. `None` if that is too short to hold it.
     fn last_record(&self, length: usize) -> Option<(String, u64, u64)> {
-        let sizes = self.disk.sizes();
+        let sizes = self.disk.ends();
         let newest =
             sizes.into_iter().max_by_key(|(name, _)| Place::parse(name).map(|place| place.segment))?;
         let total = (length + HEADER) as u64;

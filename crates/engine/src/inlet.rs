@@ -12,7 +12,7 @@
 //! Invariants:
 //! - A request enters every queue of every pipeline or none; a sender that is told to try again makes no duplicates.
 //! - With `ack: received` and room in the queues the answer is known without an await, a lock, or an allocation beyond what the bytes need.
-//! - A request sees one set of [`Routes`], whole: what it reserved in is what it is pushed to, whatever a reload swaps meanwhile. Only
+//! - A request sees one set of `Routes`, whole: what it reserved in is what it is pushed to, whatever a reload swaps meanwhile. Only
 //!   one that has no room yet looks again.
 //!
 //! It does not read sockets and does not know what a processor does.

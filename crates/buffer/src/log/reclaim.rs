@@ -25,7 +25,12 @@ impl<S: Storage> Log<S> {
                 self.forget_front();
                 continue;
             }
-            match self.storage.remove(&front.place.name()) {
+            // As long as files and spare ones together are less than half of what they may be, the space is kept to be overwritten. A
+            // log that grows uses what is spare first, so it stays within its limit.
+            let keeps = self.room.bytes.used() + self.storage.spare_bytes() <= self.room.max_bytes() / 2;
+            let name = front.place.name();
+            let removed = if keeps { self.storage.retire(&name) } else { self.storage.remove(&name) };
+            match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => break,
                 _ => {}
             }

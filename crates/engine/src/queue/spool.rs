@@ -38,6 +38,7 @@ use model::Ack;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::requests::Pace;
 use super::NoRoom;
 use super::backlog::Backlog;
 use crate::component::BuildError;
@@ -149,6 +150,7 @@ pub(crate) struct Spool {
     /// Requests were kept in memory that the disk did not take.
     memory_only: AtomicBool,
     refused_until_ms: AtomicU64,
+    pace: Pace,
     metrics: ComponentMetrics,
     gauges: Gauges,
 }
@@ -403,6 +405,7 @@ impl Spool {
             writing: AtomicUsize::new(0),
             memory_only: AtomicBool::new(false),
             refused_until_ms: AtomicU64::new(0),
+            pace: Pace::default(),
             gauges: Gauges {
                 items: gauge(names::QUEUE_ITEMS),
                 buffered_items: gauge(names::BUFFER_ITEMS),
@@ -568,19 +571,6 @@ impl Spool {
         let (next, last) = state.backlog.take_first()?.into_inner();
         state.reading += 1;
         Some(Claim { spool: Arc::clone(self), next, last })
-    }
-
-    /// The disk does not give a request: it is asked again later, and others go first.
-    fn unreadable(&self, seq: Seq, error: &Error) {
-        tracing::warn!(exporter = self.metrics.id(), "disk buffer: {error}; trying again later");
-        let mut state = self.lock();
-        if self.replay {
-            state.left += 1;
-        } else {
-            state.unreadable.push(seq);
-            state.read_again.get_or_insert_with(|| Instant::now() + READ_AGAIN);
-        }
-        state.fill.last_error = Some(error.to_string());
     }
 }
 

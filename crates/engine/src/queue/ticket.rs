@@ -132,6 +132,11 @@ impl Ticket {
         }
     }
 
+    /// Its number in the disk buffer that has it.
+    pub(super) fn seq(&self) -> Option<buffer::Seq> {
+        self.stored.as_ref().map(Stored::seq)
+    }
+
     /// Whether the sender waits for the disk buffer.
     pub(super) fn waits_for_disk(&self) -> bool {
         self.ack.as_ref().is_some_and(|ack| ack.waits_for(Stage::Durable))
@@ -151,6 +156,9 @@ impl Ticket {
         let Some(room) = self.room.take() else { return };
         let metrics = &room.books.metrics;
         let items: u64 = lost.iter().map(|lost| lost.items).sum();
+        if let Some(stored) = self.stored.as_ref().filter(|_| room.counted) {
+            stored.took(self.entered.elapsed());
+        }
         // What the disk buffer dropped meanwhile, for want of room, is counted as dropped.
         if self.stored.take().is_none_or(|stored| stored.done(!lost.is_empty())) {
             metrics.delivered(self.signal, self.items.saturating_sub(items));

@@ -3,13 +3,63 @@
 //! What it must keep to stands in [`super`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use buffer::{Error, Record, Seq};
+use tokio::time::Instant;
 
-use super::{Claim, Entry, Reserved, Spool, Stored};
+use super::{Claim, Clock, Entry, READ_AGAIN, Reserved, Spool, Stored};
 use crate::queue::{Batch, Queue, Queued, Room, Ticket};
 use crate::stored;
+
+/// A destination that takes requests within this time is quick.
+const QUICK: Duration = Duration::from_millis(200);
+
+/// How fast the destination takes what is in memory. One that is quick is waited for, as without a disk buffer: to write what it
+/// takes at once, and to read it back, would cost more than the senders' short wait.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Until when the last delivery counts; 0 if it was slow.
+    quick_until_ms: AtomicU64,
+}
+
+impl Pace {
+    fn is_quick(&self, clock: &Clock) -> bool {
+        clock.now_ms() < self.quick_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn took(&self, wait: Duration, clock: &Clock) {
+        let until = if wait < QUICK { clock.now_ms() + QUICK.as_millis() as u64 } else { 0 };
+        self.quick_until_ms.store(until, Ordering::Relaxed);
+    }
+}
+
+impl Stored {
+    pub(in crate::queue) fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// What was kept in memory is delivered, so long after it came.
+    pub(in crate::queue) fn took(&self, wait: Duration) {
+        self.spool.pace.took(wait, &self.spool.clock);
+    }
+}
+
+impl Spool {
+    /// The disk does not give a request: it is asked again later, and others go first.
+    fn unreadable(&self, seq: Seq, error: &Error) {
+        tracing::warn!(exporter = self.metrics.id(), "disk buffer: {error}; trying again later");
+        let mut state = self.lock();
+        if self.replay {
+            state.left += 1;
+        } else {
+            state.unreadable.push(seq);
+            state.read_again.get_or_insert_with(|| Instant::now() + READ_AGAIN);
+        }
+        state.fill.last_error = Some(error.to_string());
+    }
+}
 
 impl Queue {
     /// The disk buffer behind it.
@@ -44,7 +94,8 @@ impl Queue {
                 queued.ticket.is_stored(Stored { spool: Arc::clone(spool), seq });
                 let mut state = spool.lock();
                 // Pushed under the lock: where order matters nothing may come in between.
-                if (!spool.ordered || state.is_caught_up()) && self.books.level.is_below_half() {
+                let has_room = self.books.level.is_below_half() || spool.pace.is_quick(&spool.clock);
+                if (!spool.ordered || state.is_caught_up()) && has_room {
                     return self.push(queued);
                 }
                 let ack = queued.ticket.leave();
@@ -66,6 +117,28 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// If the destination is quick no more, leaves what waits in memory to the disk alone, so that there is room for what comes. All of
+    /// it, since it is older than the backlog.
+    fn unload(&self, spool: &Spool) {
+        if self.books.level.is_below_half() || spool.pace.is_quick(&spool.clock) {
+            return;
+        }
+        let (mut nacked, mut only_here) = (Vec::new(), Vec::new());
+        let mut state = spool.lock();
+        for lane in &self.lanes {
+            while let Some(queued) = lane.pop() {
+                match queued.ticket.seq() {
+                    Some(seq) => nacked.extend(state.keep(seq, queued.ticket.leave())),
+                    None => only_here.push(queued),
+                }
+            }
+        }
+        only_here.into_iter().for_each(|queued| self.push(queued));
+        drop(state);
+        drop(nacked);
+        self.books.level.more_waits();
     }
 
     /// Fills `batch`, which must be empty, from the disk, as [`Queue::fill`] does from memory. What is there when the queue
@@ -175,6 +248,7 @@ impl Queue {
     /// Runs [`Spool::upkeep`], and wakes who may go on.
     pub(crate) async fn upkeep(&self) {
         let Some(spool) = &self.spool else { return };
+        self.unload(spool);
         spool.run(|spool| spool.upkeep()).await;
         self.books.level.room_elsewhere();
         if !spool.lock().backlog.is_empty() {
