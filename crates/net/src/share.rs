@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - Outside of [`sharing`] an address that is taken stays an error.
-//! - An entry goes when the last who serves the socket lets go of its [`Lease`]; nothing is closed later for being entered.
+//! - An entry goes when the last who serves the socket lets go of its `Lease`; nothing is closed later for being entered.
 
 use std::io;
 use std::net::SocketAddr;
