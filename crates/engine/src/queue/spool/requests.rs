@@ -122,7 +122,9 @@ impl Queue {
     /// If the destination is quick no more, leaves what waits in memory to the disk alone, so that there is room for what comes. All of
     /// it, since it is older than the backlog.
     fn unload(&self, spool: &Spool) {
-        if self.books.level.is_below_half() || spool.pace.is_quick(&spool.clock) {
+        let level = &self.books.level;
+        // What is in memory when the queue closes is delivered if the destination takes it; the backlog is not.
+        if level.is_closed() || level.is_below_half() || spool.pace.is_quick(&spool.clock) {
             return;
         }
         let (mut nacked, mut only_here) = (Vec::new(), Vec::new());
