@@ -158,6 +158,13 @@ impl Storage for FileStorage {
         Ok(())
     }
 
+    fn drop_retired(&self) {
+        for (spare, _) in std::mem::take(&mut self.spares().files) {
+            // What cannot be removed now is removed by the next opening.
+            let _ = fs::remove_file(self.path(&spare));
+        }
+    }
+
     fn spare_bytes(&self) -> u64 {
         self.spares().files.iter().map(|(_, bytes)| bytes).sum()
     }

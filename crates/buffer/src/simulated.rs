@@ -352,6 +352,11 @@ impl Disk {
         bytes.iter().skip(from).take(length).copied().collect()
     }
 
+    /// Files that were retired and are kept to be used again.
+    pub fn retired(&self) -> usize {
+        self.state().spares.len()
+    }
+
     /// Flips a bit of what is durable.
     pub fn flip(&self, name: &str, offset: u64, bit: u64) -> bool {
         let mut state = self.state();
@@ -416,6 +421,12 @@ impl Storage for Disk {
         self.remove(name)?;
         self.operation()?.spares.extend(inode);
         Ok(())
+    }
+
+    fn drop_retired(&self) {
+        if let Ok(mut state) = self.operation() {
+            state.spares.clear();
+        }
     }
 
     fn sync_dir(&self) -> io::Result<()> {

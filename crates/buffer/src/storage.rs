@@ -46,6 +46,9 @@ pub trait Storage: Send + 'static {
         self.remove(name)
     }
 
+    /// Gives the space of retired files back to others.
+    fn drop_retired(&self) {}
+
     /// What files take that were retired and not used yet, in bytes.
     fn spare_bytes(&self) -> u64 {
         0

@@ -333,3 +333,26 @@ fn all(log: &mut Log<FileStorage>) -> Vec<u64> {
     }
     seqs
 }
+
+#[test]
+fn finished_segments_are_used_again_until_the_disk_is_full() {
+    use buffer::simulated::{Disk, Lies};
+    let disk = Disk::new(1, Lies::default());
+    let options = Options { max_bytes: 64 << 10, segment_bytes: 4 << 10, ..Options::default() };
+    let mut log = Log::open(disk.clone(), options).unwrap();
+    let mut last = 0;
+    for _ in 0..40 {
+        last = log.append(0, 0, 1, &[7; 1000]).unwrap();
+        assert!(log.commit().is_durable(last));
+        log.done(0..=last);
+    }
+    assert!(disk.retired() > 0, "nothing is kept");
+    assert!(disk.used() <= 8 << 10, "{} bytes under names", disk.used());
+    // Somebody else needs the space more.
+    disk.state().space = Some(0);
+    assert!((0..10).any(|_| log.append(0, 0, 1, &[7; 1000]).is_err()));
+    assert_eq!(disk.retired(), 0);
+    disk.heal();
+    let seq = log.append(0, 0, 1, b"again").unwrap();
+    assert!(seq > last && log.commit().is_durable(seq));
+}

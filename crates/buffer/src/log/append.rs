@@ -95,13 +95,18 @@ impl<S: Storage> Log<S> {
 
     /// Sees to it that there is an active segment, and begins a new one if so many more bytes make it too long.
     pub(super) fn rotate(&mut self, bytes: u64) -> io::Result<()> {
-        let limit = self.segment_bytes.min(self.room.max_bytes() / 4);
+        let limit = self.segment_limit();
         let has_room = |segment: &Segment<S::File>| segment.size == 0 || segment.size + bytes <= limit;
         if self.active && self.segments.back().is_some_and(has_room) {
             return Ok(());
         }
         self.seal();
         self.begin()
+    }
+
+    /// The size at which a segment ends, in bytes.
+    pub(super) fn segment_limit(&self) -> u64 {
+        self.segment_bytes.min(self.room.max_bytes() / 4)
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -156,6 +161,9 @@ impl<S: Storage> Log<S> {
             }
         }
         self.room.bytes.change(before, segment.disk_bytes());
+        if result.as_ref().is_err_and(|(_, error)| is_full(error)) {
+            self.storage.drop_retired();
+        }
         if !usable {
             self.seal();
             self.reclaim();

@@ -26,8 +26,9 @@ impl<S: Storage> Log<S> {
                 continue;
             }
             // As long as files and spare ones together are less than half of what they may be, the space is kept to be overwritten. A
-            // log that grows uses what is spare first, so it stays within its limit.
-            let keeps = self.room.bytes.used() + self.storage.spare_bytes() <= self.room.max_bytes() / 2;
+            // log that grows uses what is spare first, so it stays within its limit. Files that ended early are of little use.
+            let kept = self.room.bytes.used() + self.storage.spare_bytes();
+            let keeps = kept <= self.room.max_bytes() / 2 && front.size >= self.segment_limit() / 2;
             let name = front.place.name();
             let removed = if keeps { self.storage.retire(&name) } else { self.storage.remove(&name) };
             match removed {
